@@ -1,0 +1,23 @@
+"""Errors that the user can mend: one line says what is wrong, one hint what to do about it."""
+
+from __future__ import annotations
+
+
+class SproutError(Exception):
+    """Something the user can mend; ends the command with exit status 1.
+
+    `message` names the file and the field; `hint` is one sentence saying what to do about it.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = " ".join(message.split())
+        self.hint = " ".join(hint.split())
+
+
+class UsageError(SproutError):
+    """The command was called in a way it cannot be; ends it with exit status 2."""
+
+    exit_status = 2

@@ -1,0 +1,1 @@
+"""Binary tables that two programs share: one definition gives the C header and the Python codec."""

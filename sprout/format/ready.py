@@ -1,0 +1,40 @@
+"""The readiness line: one line of text that a zone's init writes to the console when it is ready.
+
+    sprout-ready v=1 entry=… handover=… copied=… hz=… init=… ready=…
+
+Values are decimal. `entry`, `handover`, `init` and `ready` are time stamp counter ticks since
+reset; `hz` is ticks per second; `copied` is bytes that the stub copied. `entry`, `handover` and
+`copied` are 0 where no stub published stamps. A line that does not parse is not a readiness line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+PREFIX = "sprout-ready"
+VERSION = 1
+FIELDS = ("entry", "handover", "copied", "hz", "init", "ready")
+_LINE = re.compile(
+    rf"{PREFIX} v={VERSION}" + "".join(rf" {name}=([0-9]{{1,20}})" for name in FIELDS) + r"\s*$"
+)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A readiness line's numbers; see the module's text for their units."""
+
+    entry: int
+    handover: int
+    copied: int
+    hz: int
+    init: int
+    ready: int
+
+
+def parse(line: str) -> Ready | None:
+    """Give the numbers of a readiness line, or None when `line` is something else."""
+    match = _LINE.search(line)
+    if match is None:
+        return None
+    return Ready(*(int(value) for value in match.groups()))

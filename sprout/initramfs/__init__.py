@@ -1,0 +1,1 @@
+"""A reproducible cpio from a list, and the programs compiled into it."""

@@ -1,0 +1,1 @@
+"""From source to kernel: fetch, verify, patch, configure, build, audit."""

@@ -1,0 +1,1 @@
+"""Starts an image in QEMU and reads its timeline."""
