@@ -15,8 +15,11 @@ from dataclasses import dataclass
 PREFIX = "sprout-ready"
 VERSION = 1
 FIELDS = ("entry", "handover", "copied", "hz", "init", "ready")
+_MAX_DIGITS = 20  # 2^64 - 1
 _LINE = re.compile(
-    rf"{PREFIX} v={VERSION}" + "".join(rf" {name}=([0-9]{{1,20}})" for name in FIELDS) + r"\s*$"
+    rf"{PREFIX} v={VERSION}"
+    + "".join(rf" {name}=([0-9]{{1,{_MAX_DIGITS}}})" for name in FIELDS)
+    + r"\s*$"
 )
 
 
@@ -38,3 +41,30 @@ def parse(line: str) -> Ready | None:
     if match is None:
         return None
     return Ready(*(int(value) for value in match.groups()))
+
+
+def c_header() -> str:
+    """Give the C header `sprout_ready.h` that an init program includes.
+
+    It holds the line's head, its fields in order (as SPROUT_READY_FIELDS(X), which calls X once
+    for each, and as a structure), and the most bytes that the line has, newline included.
+    """
+    head = f"{PREFIX} v={VERSION}"
+    longest = len(head) + sum(len(f" {name}=") + _MAX_DIGITS for name in FIELDS) + len("\n")
+    calls = " ".join(f"X({name})" for name in FIELDS)
+    members = "\n".join(f"    uint64_t {name};" for name in FIELDS)
+    return f"""/* Generated from sprout/format/ready.py; do not edit. */
+#ifndef SPROUT_READY_H
+#define SPROUT_READY_H
+#include <stdint.h>
+
+#define SPROUT_READY_HEAD "{head}"
+#define SPROUT_READY_FIELDS(X) {calls}
+#define SPROUT_READY_MAX {longest}
+
+struct sprout_ready {{
+{members}
+}};
+
+#endif
+"""

@@ -1,0 +1,144 @@
+"""The adapter between SCons and the graph: each step becomes a target, SCons walks them.
+
+SCons signs an action by its own code only, so every target depends on a Value: the step's key,
+which holds all that goes into it, our code included. What is current, comes from the cache or is
+made is the step's own decision, so that `scons` and `sprout build` never disagree.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+from sprout.base.errors import SproutError
+from sprout.build.cache import Cache
+from sprout.build.graph import Graph, Settings, load_graph
+from sprout.build.step import STAMP, Step, exclusive, perform
+from sprout.build.tree import load_tree
+
+_FAILED = "scons: *** "
+_NOISE = "scons: building terminated because of errors."
+
+
+def define(script: dict[str, Any]) -> None:
+    """Define the targets of the tree whose SConstruct calls this with its `globals()`.
+
+    `script` brings SCons's own functions. Options: `-j N` is the one job budget, handed to the
+    kernel's make; `--locked` refuses sources that the lock does not name.
+    """
+    script["AddOption"](
+        "--locked",
+        action="store_true",
+        default=False,
+        help="refuse any source that kernels/sources.lock does not name",
+    )
+    script["SConsignFile"](str(Path("build") / ".sconsign"))
+    get_option = script["GetOption"]
+    jobs = int(get_option("num_jobs"))
+    script["SetOption"]("num_jobs", 1)
+    settings = Settings(jobs if jobs > 1 else _requested_one(), bool(get_option("locked")))
+    sys.stderr = _UsersWords(sys.stderr)
+    root = Path(script["Dir"]("#").abspath)
+    try:
+        tree = load_tree(root)
+        tree.build.mkdir(exist_ok=True)
+        graph = load_graph(tree, settings)
+        if not any(get_option(name) for name in ("clean", "no_exec", "help")):
+            steps = graph.select(script["COMMAND_LINE_TARGETS"] or _disks(graph))
+            if graph.ensure_sources(steps, settings):
+                graph = load_graph(tree, settings)
+    except SproutError as error:
+        sys.stderr.write(f"error: {error.message}\nhint: {error.hint}\n")
+        script["Exit"](error.exit_status)
+        return
+    env = script["Environment"](ENV=dict(os.environ))
+    env.Decider("timestamp-match")
+    for step in graph.steps.values():
+        _target(script, env, step, graph.cache)
+    script["Default"](*_disks(graph))
+
+
+def _disks(graph: Graph) -> list[str]:
+    return [name for name in graph.steps if name.endswith("-disk")]
+
+
+def _requested_one() -> int | None:
+    """Give 1 when `-j 1` was asked for; SCons's own default is 1 too, ours is one per processor."""
+    return 1 if any(argument.startswith(("-j", "--jobs")) for argument in sys.argv) else None
+
+
+def _target(script: dict[str, Any], env: Any, step: Step, cache: Cache) -> None:  # noqa: ANN401
+    stamp = str(step.directory / STAMP)
+    made = [str(path) for path in step.files()]
+    needs = [str(step.directory.parent / need / STAMP) for need in step.needs]
+    action = env.Action(_action(step, cache), lambda *_: "")
+    key = script["Value"](step.key)
+    nodes = env.Command([stamp, *made], [key, *needs], action)
+    if not step.is_current():
+        script["AlwaysBuild"](nodes)
+    script["Precious"](nodes)
+    env.Alias(step.name, nodes)
+
+
+def _action(step: Step, cache: Cache) -> Callable[..., int]:
+    def act(target: Any, source: Any, env: Any) -> int:  # noqa: ANN401 - SCons's signature
+        from SCons.Errors import BuildError  # noqa: PLC0415 - only SCons runs this
+
+        with _interruptible():
+            try:
+                with exclusive(step.directory.parent):
+                    perform(step, cache)
+            except SproutError as error:
+                text = f"{error.message}\nhint: {error.hint}"
+                raise BuildError(errstr=text, status=1, exitstatus=1) from None
+            except KeyboardInterrupt:
+                raise BuildError(
+                    errstr="interrupted\nhint: Run it again; it goes on with what was finished.",
+                    status=130,
+                    exitstatus=130,
+                ) from None
+        return 0
+
+    return act
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the step at once; SCons alone would wait for it to finish."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    old = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+class _UsersWords:
+    """Standard error with SCons's own framing of a failure turned into our `error:` line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if text.startswith(_FAILED):
+            words = text.removeprefix(_FAILED)
+            if words.startswith("[") and "] " in words:
+                words = words.split("] ", 1)[1]
+            self._stream.write(f"error: {words}")
+        elif text.strip() != _NOISE:
+            self._stream.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a text stream has
+        return getattr(self._stream, name)

@@ -1,0 +1,163 @@
+"""Build an image, boot its disk in QEMU as a UEFI machine would, and print the timeline.
+
+IMAGE is the name of an image of this tree (default: the only one), or a file: a boot image (.efi)
+or a bootable disk. The machine is ended as soon as the guest says that it is ready; with
+--until exit it runs until the guest powers off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sprout.base.errors import SproutError, UsageError
+from sprout.base.files import read_bounded, write_file
+from sprout.build.artifacts import Ingredients, lay_out_image
+from sprout.build.driver import build
+from sprout.build.graph import load_graph
+from sprout.build.tree import Tree
+from sprout.cli.build import add_settings, settings
+from sprout.cli.where import chosen_tree
+from sprout.image.disk import make_disk, read_disk
+from sprout.image.gpt import is_gpt
+from sprout.image.reading import read_image
+from sprout.image.uki import MAX_IMAGE_BYTES
+from sprout.initramfs.cpio import read_cpio
+from sprout.vm.accel import CHOICES
+from sprout.vm.boot import BootResult, boot
+
+_TIMEOUT_S = 120.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's arguments."""
+    parser.add_argument("image", nargs="?", metavar="IMAGE", help="image name, .efi file or disk")
+    parser.add_argument(
+        "--accel", choices=CHOICES, default="auto", help="auto tries KVM and falls back to TCG"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the timeline as JSON")
+    parser.add_argument("--console", action="store_true", help="show the guest's console")
+    parser.add_argument(
+        "--until", choices=("ready", "exit"), default="ready", help="when to stop (ready)"
+    )
+    parser.add_argument("--timeout", type=float, default=_TIMEOUT_S, metavar="S", help="seconds")
+    parser.add_argument("--memory", type=int, default=512, metavar="MIB", help="memory in MiB")
+    parser.add_argument("--cpus", type=int, default=1, metavar="N", help="processors")
+    parser.add_argument(
+        "--initramfs", type=Path, metavar="FILE", help="another initramfs in place of the image's"
+    )
+    parser.add_argument(
+        "--append", default="", metavar="TEXT", help="more words for the image's command line"
+    )
+    add_settings(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Boot and print the timeline."""
+    name = arguments.image
+    if name is not None and ("/" in name or name.endswith((".efi", ".img"))):
+        if arguments.initramfs is not None or arguments.append:
+            raise UsageError(
+                f"{name}: --initramfs and --append need an image of a tree",
+                "Name an image such as zone, or leave those options out.",
+            )
+        with _disk_of_file(Path(name)) as disk:
+            return _boot(arguments, disk, Path(name).name, Path(f"{name}.console.log"))
+    tree = chosen_tree(arguments)
+    image = _image_name(tree, name)
+    changed = arguments.initramfs is not None or bool(arguments.append)
+    target = f"{image}-{'image' if changed else 'disk'}"
+    initramfs = arguments.initramfs
+    if initramfs is not None:
+        read_cpio(read_bounded(initramfs, MAX_IMAGE_BYTES), initramfs)
+    status = build(tree, [target], settings(arguments))
+    if status != 0:
+        return status
+    log = tree.build / "log" / f"{image}-console.log"
+    if not changed:
+        return _boot(arguments, tree.build / target / f"{image}.img", image, log)
+    with tempfile.TemporaryDirectory(prefix="sprout-boot-") as work:
+        disk = Path(work) / "disk.img"
+        _changed_disk(tree, image, arguments, Path(work), disk)
+        return _boot(arguments, disk, image, log)
+
+
+def _image_name(tree: Tree, name: str | None) -> str:
+    if name is None and len(tree.images) == 1:
+        return next(iter(tree.images))
+    if name not in tree.images:
+        wrong = f"{name}: no such image" if name else "which image?"
+        raise UsageError(wrong, f"Images in images.toml: {', '.join(tree.images)}.")
+    return name
+
+
+def _changed_disk(
+    tree: Tree, name: str, arguments: argparse.Namespace, work: Path, disk: Path
+) -> None:
+    """Lay out the image again with the initramfs or command line that was asked for."""
+    image = tree.images[name]
+    graph = load_graph(tree, settings(arguments))
+    cmdline = f"{image.cmdline} {arguments.append}".strip()
+    initramfs = graph.steps[f"{image.initramfs}-initramfs"].files()[0]
+    parts = Ingredients(
+        stub=graph.steps["stub"].files()[0],
+        kernel=graph.steps[f"{image.flavor}-kernel"].directory,
+        initramfs=arguments.initramfs or initramfs,
+        sbat=tree.root / "signing" / "sbat.csv",
+    )
+    lay_out_image(work / "image.efi", image.with_cmdline(cmdline), parts, tree.epoch)
+    make_disk(disk, work / "image.efi", epoch=tree.epoch)
+
+
+@contextmanager
+def _disk_of_file(path: Path) -> Iterator[Path]:
+    """Give a bootable disk for a file: itself when it is one, else one made for the boot."""
+    if not path.is_file():
+        raise SproutError(f"{path}: no such file", "Name an image, a .efi file or a disk.")
+    if is_gpt(_head(path)):
+        read_disk(path)
+        yield path
+        return
+    read_image(path)
+    with tempfile.TemporaryDirectory(prefix="sprout-boot-") as work:
+        disk = Path(work) / "disk.img"
+        make_disk(disk, path, epoch=int(path.stat().st_mtime))
+        yield disk
+
+
+def _boot(arguments: argparse.Namespace, disk: Path, image: str, log: Path) -> int:
+    def show(line: str) -> None:
+        print(line, flush=True)
+
+    result = boot(
+        disk,
+        image=image,
+        accel=arguments.accel,
+        timeout_s=arguments.timeout,
+        memory_mib=arguments.memory,
+        cpus=arguments.cpus,
+        console=show if arguments.console else None,
+        until=arguments.until,
+        log=log,
+    )
+    _print_timeline(result)
+    if arguments.json is not None:
+        data = json.dumps(result.timeline.to_json(), indent=2) + "\n"
+        write_file(arguments.json, data.encode())
+    return 0
+
+
+def _print_timeline(result: BootResult) -> None:
+    columns = min(shutil.get_terminal_size().columns, 120) if sys.stdout.isatty() else 80
+    print(result.timeline.table(columns))
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(4096)

@@ -1,0 +1,194 @@
+"""Show what is inside a boot image, a Linux kernel, a bootable disk or an initramfs.
+
+Nothing is run and no signature is verified. What a file says of itself is printed with every
+character that a terminal would act on escaped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import textwrap
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sprout.base.errors import SproutError
+from sprout.base.files import cannot_read, sha256_file
+from sprout.image.bzimage import read_setup_header
+from sprout.image.disk import BootDisk, read_disk
+from sprout.image.gpt import is_gpt
+from sprout.image.reading import BootImage, parse_image, read_image, read_mapped
+from sprout.initramfs.cpio import Entry, describe, is_cpio, read_cpio
+
+MAX_INITRAMFS_BYTES = 1 << 30
+_HEAD = 4096
+_WIDTH = 80
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's arguments."""
+    parser.add_argument("file", metavar="FILE", type=Path, help="the file to look into")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print what is in the file; raises SproutError when it is damaged or of no known kind."""
+    path: Path = arguments.file
+    head = _head(path)
+    if head[:2] == b"MZ" or read_setup_header(head, path) is not None:
+        image = read_image(path)
+        facts, lines = _image_facts(image), _image_lines(image)
+    elif is_gpt(head):
+        disk = read_disk(path)
+        image = parse_image(disk.image, f"{path}: {disk.image_name}")
+        facts = _disk_facts(path, disk) | {"image": _image_facts(image)}
+        lines = [*_disk_lines(path, disk), "", disk.image_name, *_image_lines(image)]
+    elif is_cpio(head):
+        entries = read_cpio(read_mapped(path, MAX_INITRAMFS_BYTES, lambda data: data[:]), path)
+        facts, lines = _initramfs_facts(path, entries), _initramfs_lines(path, entries)
+    else:
+        raise SproutError(
+            f"{path}: is no boot image, kernel, GPT disk or uncompressed initramfs",
+            "Unpack a compressed file first; otherwise name another one.",
+        )
+    if arguments.json:
+        print(json.dumps({"file": path.name} | facts, indent=2))
+    else:
+        print("\n".join([escape(path.name), *lines]))
+    return 0
+
+
+def escape(text: str) -> str:
+    """Escape every character that does not print: control, direction and private ones."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        problem = "is no regular file" if path.exists() else "no such file"
+        raise SproutError(f"{path}: {problem}", "Name an image, disk or initramfs.")
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_HEAD)
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def _field(name: str, value: str) -> list[str]:
+    """Give a field's lines, wrapped to the terminal's 80 columns."""
+    indent = " " * 15
+    wrapped = textwrap.wrap(
+        escape(value), _WIDTH - len(indent), break_on_hyphens=False, replace_whitespace=False
+    )
+    first, *rest = wrapped or ["(empty)"]
+    return [f"  {name:<13}{first}", *(indent + line for line in rest)]
+
+
+def _image_facts(image: BootImage) -> dict[str, Any]:
+    return asdict(image) | {"signed": image.signed}
+
+
+def _image_lines(image: BootImage) -> list[str]:
+    stamp = datetime.fromtimestamp(image.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    lines = _field("kind", f"{image.kind}, {image.machine}")
+    lines += _field("size", f"{image.size:,} bytes")
+    lines += _field("SHA-256", image.sha256)
+    lines += _field("time stamp", stamp)
+    for name, text in (
+        ("kernel", image.kernel_version),
+        ("uname", image.uname),
+        ("system", _system(image.os_release)),
+        ("command line", image.cmdline),
+    ):
+        if text is not None:
+            lines += _field(name, text)
+    lines += _field("signed", f"yes, {image.certificates} not verified" if image.signed else "no")
+    if image.sections:
+        lines += ["", f"  {'section':<9} {'access':<6} {'size':>14} {'memory':>14}"]
+        lines += [
+            f"  {row.name:<9} {row.access:<6} {row.size:>14,} {row.memory_size:>14,}"
+            for row in image.sections
+        ]
+        lines += ["", "  SHA-256 of the sections"]
+        lines += [f"  {row.name:<9} {row.sha256}" for row in image.sections]
+    if image.sbat:
+        lines += ["", "  SBAT: component,generation,vendor,package,version,URL"]
+        for sbat in image.sbat:
+            lines += textwrap.wrap(
+                escape(",".join(map(str, asdict(sbat).values()))),
+                _WIDTH,
+                initial_indent="  ",
+                subsequent_indent="      ",
+            )
+    return lines
+
+
+def _system(os_release: str | None) -> str | None:
+    """Give the name that os-release(5) has for people, or all of it when it has none."""
+    if os_release is None:
+        return None
+    for line in os_release.split("\n"):
+        if line.startswith("PRETTY_NAME="):
+            return line.removeprefix("PRETTY_NAME=").strip("\"'")
+    return os_release
+
+
+def _disk_facts(path: Path, disk: BootDisk) -> dict[str, Any]:
+    partitions = [
+        asdict(row) | {"type_guid": str(row.type_guid), "unique_guid": str(row.unique_guid)}
+        for row in disk.table.partitions
+    ]
+    return {
+        "kind": "GPT disk",
+        "size": path.stat().st_size,
+        "sha256": sha256_file(path),
+        "disk_guid": str(disk.table.disk_guid),
+        "partitions": partitions,
+        "image_name": disk.image_name,
+    }
+
+
+def _disk_lines(path: Path, disk: BootDisk) -> list[str]:
+    lines = _field("kind", "GPT disk")
+    lines += _field("size", f"{path.stat().st_size:,} bytes")
+    lines += _field("SHA-256", sha256_file(path))
+    lines += _field("disk GUID", str(disk.table.disk_guid))
+    for row in disk.table.partitions:
+        lines += ["", *_field(f"partition {row.number}", row.name)]
+        lines += _field("type", str(row.type_guid))
+        lines += _field("GUID", str(row.unique_guid))
+        lines += _field("sectors", f"{row.first:,} to {row.last:,} ({row.size:,} bytes)")
+    return lines
+
+
+def _initramfs_facts(path: Path, entries: list[Entry]) -> dict[str, Any]:
+    rows = [
+        {
+            "name": entry.name,
+            "mode": f"{entry.mode:06o}",
+            "size": len(entry.data),
+            "sha256": hashlib.sha256(entry.data).hexdigest(),
+            "major": entry.major,
+            "minor": entry.minor,
+        }
+        for entry in entries
+    ]
+    return {
+        "kind": "initramfs",
+        "size": path.stat().st_size,
+        "sha256": sha256_file(path),
+        "entries": rows,
+    }
+
+
+def _initramfs_lines(path: Path, entries: list[Entry]) -> list[str]:
+    lines = _field("kind", "initramfs (cpio, newc)")
+    lines += _field("size", f"{path.stat().st_size:,} bytes")
+    lines += _field("SHA-256", sha256_file(path))
+    lines += _field("entries", f"{len(entries):,}")
+    return [*lines, "", *(f"  {line}" for line in describe(entries))]

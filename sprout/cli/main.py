@@ -1,0 +1,101 @@
+"""The command `sprout`: finds the verb, runs it, and turns errors into a line, a hint, a status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from sprout import __version__
+from sprout.base.errors import SproutError
+
+# Verb and what it does; the module sprout.cli.VERB is imported only when it is used.
+VERBS = {
+    "build": "build images, kernels, initramfs and disks",
+    "boot": "build an image, boot it in QEMU and print the timeline",
+    "inspect": "show what is inside a boot image, disk or initramfs",
+    "update": "move a flavor's sources to the newest verified version",
+    "test": "run the test suite",
+}
+_EPILOG = """\
+A first run:  ./sprout.sh boot          set the machine up, build the image `zone`, boot it
+Exit status:  0 done, 1 an error you can mend, 2 wrong usage, 130 interrupted
+"""
+
+
+def parser(verb: str | None) -> argparse.ArgumentParser:
+    """Give the command line's parser; only `verb`'s own arguments are filled in."""
+    top = argparse.ArgumentParser(
+        prog="sprout",
+        description="Builds minimal hardened kernels and boots them through UEFI in milliseconds.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"sprout {__version__}")
+    top.add_argument(
+        "--tree",
+        type=Path,
+        metavar="DIR",
+        help="the tree to work on: the folder with images.toml (default: here or above)",
+    )
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, text in VERBS.items():
+        sub = verbs.add_parser(
+            name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if name == verb:
+            module = importlib.import_module(f"sprout.cli.{name}")
+            sub.description = module.__doc__
+            module.configure(sub)
+    return top
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one command line and give its exit status."""
+    verb = next((word for word in words if word in VERBS), None)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a bar must not fail on an ASCII terminal
+    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGHUP, _terminated)
+    try:
+        arguments = parser(verb).parse_args(words)
+        module = importlib.import_module(f"sprout.cli.{arguments.verb}")
+        status: int = module.execute(arguments)
+        sys.stdout.flush()
+        return status
+    except SproutError as error:
+        return _report(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away: nothing is wrong, and nobody listens.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    # As an exception it runs every `finally` on the way out, so that nothing stays behind.
+    raise SystemExit(128 + number)
+
+
+def _report(error: SproutError) -> int:
+    colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    red, plain = ("\x1b[31m", "\x1b[0m") if colours else ("", "")
+    for line in getattr(error, "console_lines", ()):
+        print(f"  | {line}", file=sys.stderr)
+    print(f"{red}error:{plain} {error.message}", file=sys.stderr)
+    print(f"hint: {error.hint}", file=sys.stderr)
+    return error.exit_status
+
+
+def entry() -> None:
+    """Start the command from the shell."""
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""From a verified tree to the kernel's artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sprout.base.files import read_bounded, sha256_file
+from sprout.base.run import check
+from sprout.kernel.configure import configure
+from sprout.kernel.fetch import Store, obtain
+from sprout.kernel.flavor import Flavor
+from sprout.kernel.kbuild import PROGRAMS, Kbuild
+from sprout.kernel.patches import patched_tree
+from sprout.kernel.sources import Pin, Source
+
+OUTPUTS = ("image", "vmlinux", "System.map", "config", "metadata.json")
+# A first build does not know how many objects it will compile; small configurations compile
+# about two for every option that is on.
+_OBJECTS_PER_OPTION = 1.9
+
+__all__ = ["OUTPUTS", "PROGRAMS", "Order", "build_kernel"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that a kernel is built from."""
+
+    flavor: Flavor
+    source: Source
+    pin: Pin
+    epoch: int
+
+
+def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Path) -> None:
+    """Build the kernel of `order` into the existing directory `target`.
+
+    Writes `image` (what boots), `vmlinux`, `System.map`, `config` and `metadata.json`. Raises
+    SproutError when the source does not verify, a patch does not apply, the configuration is not
+    what was asked for, or the compiler fails.
+    """
+    flavor, pin = order.flavor, order.pin
+    patches = flavor.patches_for(pin.upstream)
+    tree = patched_tree(obtain(store, order.source, pin), patches)
+    log.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="kernel-", dir=store.root) as name:
+        kbuild = Kbuild(tree, Path(name), flavor.arch, order.epoch, log)
+        final = configure(kbuild, flavor)
+        expected = _expected_objects(store, flavor, len(final))
+        label = f"compiling {flavor.name} (Linux {pin.upstream})"
+        compiled = kbuild.make(label, ["bzImage"], jobs=jobs, expected=expected)
+        _remember_objects(store, flavor, compiled)
+        shutil.copyfile(kbuild.out / "arch/x86/boot/bzImage", target / "image")
+        for file in ("vmlinux", "System.map"):
+            shutil.copyfile(kbuild.out / file, target / file)
+        shutil.copyfile(kbuild.out / ".config", target / "config")
+        release = read_bounded(kbuild.out / "include/config/kernel.release", 256).decode().strip()
+    metadata = _metadata(order, release, target)
+    (target / "metadata.json").write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n")
+
+
+def _metadata(order: Order, release: str, target: Path) -> dict[str, object]:
+    """Say what the artifact was really made from, for whoever receives it."""
+    flavor, pin = order.flavor, order.pin
+    return {
+        "arch": flavor.arch,
+        "flavor": flavor.name,
+        "version": pin.upstream,
+        "release": release,
+        "source": asdict(pin),
+        "patches": [
+            {
+                "file": patch.file.name,
+                "sha256": sha256_file(patch.file),
+                "versions": str(patch.versions),
+                "reason": patch.reason,
+            }
+            for patch in flavor.patches_for(pin.upstream)
+        ],
+        "waivers": [
+            {"option": w.option, "reason": w.reason, "until": w.until.isoformat()}
+            for w in flavor.waivers
+        ],
+        "config_sha256": hashlib.sha256((target / "config").read_bytes()).hexdigest(),
+        "toolchain": {name: _version(name) for name in ("gcc", "ld")},
+    }
+
+
+def _version(program: str) -> str:
+    text = check([program, "--version"], f"Reinstall {program}.").decode(errors="replace")
+    return text.splitlines()[0]
+
+
+def _memo(store: Store, flavor: Flavor) -> Path:
+    return store.root / "objects" / flavor.name
+
+
+def _expected_objects(store: Store, flavor: Flavor, options: int) -> int:
+    try:
+        return int(_memo(store, flavor).read_text())
+    except (OSError, ValueError):
+        return round(options * _OBJECTS_PER_OPTION)
+
+
+def _remember_objects(store: Store, flavor: Flavor, compiled: int) -> None:
+    memo = _memo(store, flavor)
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    memo.write_text(str(compiled))

@@ -1,0 +1,258 @@
+"""Decides which archive a source is built from, and unpacks it verified into the cache.
+
+The lock is asked first. What it names and an origin still has is what is used; where no origin
+has it any more the newest verified version is taken instead and said so, except under `--locked`.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sprout.base.errors import SproutError
+from sprout.base.files import read_bounded, staged_directory
+from sprout.base.progress import say
+from sprout.base.run import started
+from sprout.kernel import apt, tarball
+from sprout.kernel.sources import (
+    AptOrigin,
+    Pin,
+    Source,
+    SourceUnavailable,
+    TarballOrigin,
+    load_lock,
+    version_key,
+    with_pin,
+    write_lock,
+)
+
+_MAX_MAKEFILE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where sources are kept between builds: verified archives and unpacked trees, by digest."""
+
+    root: Path
+
+    def tree(self, sha256: str) -> Path:
+        """Give the place of the unpacked tree of the archive with this SHA-256."""
+        return self.root / "sources" / sha256 / "tree"
+
+
+def usable_pins(source: Source, pins: tuple[Pin, ...]) -> list[Pin]:
+    """Give the locked pins that this machine can use, in the order of the source's origins."""
+    release = apt.machine_release()
+    found = []
+    for origin in source.origins:
+        found += [
+            pin
+            for pin in pins
+            if (pin.source, pin.origin) == (source.name, origin.name)
+            and pin.release in ("", release)
+        ]
+    return found
+
+
+def resolve(tree: Path, store: Store, source: Source, *, locked: bool) -> Pin:
+    """Give the pin to build `source` from; without a usable lock entry, make one.
+
+    Raises SproutError when `locked` and the lock has none for this machine, or when no origin
+    has a version that verifies.
+    """
+    pins = usable_pins(source, load_lock(tree))
+    if pins:
+        return pins[0]
+    if locked:
+        raise SproutError(
+            f"kernels/sources.lock: has no {source.name} for {apt.machine_release()}",
+            "Run without --locked, or `sprout update FLAVOR`, and commit the lock.",
+        )
+    pin = newest(store, source)
+    write_lock(tree, with_pin(load_lock(tree), pin))
+    say(f"{source.name}: locked {pin.upstream} from {pin.origin}")
+    return pin
+
+
+def ensure(tree: Path, store: Store, source: Source, pin: Pin, *, locked: bool) -> Pin:
+    """Have the source of `pin` unpacked in the store and give the pin that really is.
+
+    Where no origin has the locked version any more, the newest verified one is taken and locked
+    instead, unless `locked`. A source that does not verify is an error in any case.
+    """
+    gone: SourceUnavailable | None = None
+    for candidate in [pin, *usable_pins(source, load_lock(tree))]:
+        try:
+            obtain(store, source, candidate)
+            return candidate
+        except SourceUnavailable as error:
+            gone = gone or error
+    assert gone is not None  # noqa: S101 - the loop ran at least once
+    if locked:
+        raise gone
+    say(f"{source.name}: the lock names {pin.version}, which cannot be had: {gone.message}")
+    new = newest(store, source)
+    if new != pin:
+        write_lock(tree, with_pin(load_lock(tree), new))
+        say(f"{source.name}: locked {new.upstream} from {new.origin} instead")
+    return new
+
+
+def newest(store: Store, source: Source) -> Pin:
+    """Give the newest version that verifies, unpacked; origins in order, the first with one wins.
+
+    Raises SproutError naming what each origin said when none has one.
+    """
+    problems = []
+    for origin in source.origins:
+        try:
+            if isinstance(origin, AptOrigin):
+                pin = apt.newest(origin, source.name)
+                obtain(store, source, pin)
+                return pin
+            return _newest_tarball(store, source, origin)
+        except SproutError as error:
+            problems.append(error.message)
+            say(f"{source.name}: {error.message}")
+    raise SproutError(
+        f"{source.name}: no origin has a version that verifies: {'; '.join(problems)}",
+        "Check the network (`sudo apt-get update` for packages), then run it again.",
+    )
+
+
+def newest_everywhere(store: Store, source: Source) -> Pin:
+    """Give the newest version that verifies over all origins; on a tie the first origin wins."""
+    best: Pin | None = None
+    problems = []
+    for origin in source.origins:
+        try:
+            pin = newest(store, Source(source.name, source.series, (origin,)))
+        except SproutError as error:
+            problems.append(error.message)
+            continue
+        if best is None or version_key(pin.upstream) > version_key(best.upstream):
+            best = pin
+    if best is None:
+        raise SproutError(
+            f"{source.name}: no origin has a version that verifies",
+            "Check the network (`sudo apt-get update` for packages), then run it again.",
+        )
+    return best
+
+
+def obtain(store: Store, source: Source, pin: Pin) -> Path:
+    """Give the unpacked tree of `pin`, from the store or fetched, verified and unpacked now.
+
+    Raises SproutError when it cannot be had or does not verify; nothing is left behind then.
+    """
+    tree = store.tree(pin.sha256)
+    if tree.is_dir():
+        return tree
+    origin = source.origin(pin.origin)
+    if origin is None:
+        raise SproutError(
+            f"kernels/sources.lock: {source.name} comes from {pin.origin}, which is no origin",
+            "Name that origin in kernels/sources.toml, or run `sprout update FLAVOR`.",
+        )
+    with _workspace(store) as name:
+        work = Path(name)
+        if isinstance(origin, AptOrigin):
+            say(f"fetching {origin.package} {pin.version}")
+            archive = apt.download(origin, pin, work)
+        else:
+            got, archive = tarball.download(origin, source.name, pin.version, work)
+            _same(got, pin)
+        _unpack(archive, pin, tree)
+    return tree
+
+
+def _newest_tarball(store: Store, source: Source, origin: TarballOrigin) -> Pin:
+    version = tarball.newest_version(origin)
+    with _workspace(store) as name:
+        pin, archive = tarball.download(origin, source.name, version, Path(name))
+        if not store.tree(pin.sha256).is_dir():
+            _unpack(archive, pin, store.tree(pin.sha256))
+    return pin
+
+
+def _workspace(store: Store) -> tempfile.TemporaryDirectory[str]:
+    store.root.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="fetch-", dir=store.root)
+
+
+def _same(got: Pin, pin: Pin) -> None:
+    if got.sha256 != pin.sha256:
+        raise SproutError(
+            f"{pin.origin}: {pin.file}: SHA-256 is {got.sha256}, the lock says {pin.sha256}",
+            "The origin's file is not the one that was locked: find out why before updating.",
+        )
+
+
+def _unpack(archive: Path, pin: Pin, tree: Path) -> None:
+    """Unpack a verified archive to `tree`, in one step."""
+    say(f"unpacking {pin.file}")
+    with staged_directory(tree.parent) as staging:
+        target = staging / "tree"
+        target.mkdir()
+        if archive.suffix == ".deb":
+            inner = staging / "source.tar.xz"
+            _extract_source_tarball(archive, inner)
+            _untar(inner, target)
+            inner.unlink()
+        else:
+            _untar(archive, target)
+        _check_version(target, pin)
+
+
+def _extract_source_tarball(package: Path, target: Path) -> None:
+    """Take the one `usr/src/*.tar.xz` out of a Debian package (deb(5))."""
+    member = ["--wildcards", "--no-wildcards-match-slash", "./usr/src/linux-source-*.tar.xz"]
+    with (
+        started(["dpkg-deb", "--fsys-tarfile", package]) as lister,
+        target.open("wb") as out,
+        started(["tar", "-xOf", "-", *member], stdin=lister.stdout, stdout=out) as taker,
+    ):
+        taker.wait()
+        if taker.returncode != 0:
+            raise SproutError(f"{package.name}: holds no source tarball", "Check `package`.")
+
+
+def _untar(archive: Path, target: Path) -> None:
+    """Unpack a verified `.tar.xz` without its top directory, owned by the caller."""
+    arguments = ["tar", "-xf", "-", "-C", str(target), "--strip-components=1", "--no-same-owner"]
+    with started(arguments, stdin=-1) as tar:
+        assert tar.stdin is not None  # noqa: S101 - it was asked for as a pipe
+        try:
+            for chunk in tarball.decompressed(archive):
+                tar.stdin.write(chunk)
+            tar.stdin.close()
+        except BrokenPipeError:
+            pass  # tar says below what went wrong
+        tar.wait()
+        assert tar.stderr is not None  # noqa: S101 - it was asked for as a pipe
+        if tar.returncode != 0:
+            lines = tar.stderr.read().decode(errors="replace").strip().splitlines()
+            reason = lines[-1] if lines else f"status {tar.returncode}"
+            raise SproutError(
+                f"{archive.name}: cannot be unpacked: {reason}",
+                f"Check the free space below {target.parent.parent}; an unpacked kernel is 2 GB.",
+            )
+
+
+def _check_version(tree: Path, pin: Pin) -> None:
+    """Refuse a tree that is another version than its name said: a signed old one, say."""
+    makefile = read_bounded(tree / "Makefile", _MAX_MAKEFILE_BYTES).decode(errors="replace")
+    parts = [
+        re.search(rf"^{field} = ([0-9]+)$", makefile, re.MULTILINE)
+        for field in ("VERSION", "PATCHLEVEL", "SUBLEVEL")
+    ]
+    numbers = [part[1] for part in parts if part is not None]
+    if numbers[2:] == ["0"] and version_key(pin.upstream) == [int(n) for n in numbers[:2]]:
+        return
+    if ".".join(numbers) != pin.upstream:
+        raise SproutError(
+            f"{pin.file}: holds Linux {'.'.join(numbers)}, not {pin.upstream}",
+            "The origin offers another version under this name; do not use it.",
+        )

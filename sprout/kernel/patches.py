@@ -1,0 +1,73 @@
+"""Patches onto a source tree: version constraints, and no fuzz."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from sprout.base.errors import SproutError
+from sprout.base.files import sha256_file, staged_directory
+from sprout.base.run import check, run
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A patch file, the versions it is for (PEP 440 specifiers such as `>=6.12,<6.13`), and why."""
+
+    file: Path
+    versions: SpecifierSet
+    reason: str
+
+    def applies_to(self, version: str) -> bool:
+        """Tell whether this patch is for that upstream version."""
+        return self.versions.contains(Version(version))
+
+
+def constraint(text: str) -> SpecifierSet | None:
+    """Read a version constraint, or give None when it does not parse."""
+    try:
+        return SpecifierSet(text)
+    except InvalidSpecifier:
+        return None
+
+
+def patched_tree(source: Path, patches: list[Patch]) -> Path:
+    """Give a tree with `patches` applied in order; the unpacked tree itself stays as it is.
+
+    The patched tree shares unchanged files with it by hard links (patch(1) replaces a file, it
+    does not write into it), so it costs inodes and no bytes. Raises SproutError naming the patch
+    and the file it failed on; nothing is left behind then.
+    """
+    if not patches:
+        return source
+    digests = "".join(sha256_file(patch.file) for patch in patches)
+    target = source.parent / f"patched-{hashlib.sha256(digests.encode()).hexdigest()[:32]}"
+    if target.is_dir():
+        return target
+    with staged_directory(target) as staging:
+        check(["cp", "-al", f"{source}/.", str(staging)], "Free some space and run it again.")
+        for patch in patches:
+            _apply(staging, patch)
+    return target
+
+
+def _apply(tree: Path, patch: Patch) -> None:
+    output = run(
+        ["patch", "-p1", "--fuzz=0", "--forward", "--batch", "--no-backup-if-mismatch"]
+        + ["--reject-file=-", "-d", str(tree), "-i", str(patch.file.resolve())]
+    )
+    if output.status != 0:
+        text = output.stdout.decode(errors="replace")
+        files = re.findall(r"^(?:checking|patching) file (.*)$", text, re.MULTILINE)
+        failed = re.findall(r"^(Hunk #[0-9]+ FAILED at [0-9]+)", text, re.MULTILINE)
+        problem = failed[0] if failed else output.last_line()
+        where = f" on {files[-1]}" if files else ""
+        raise SproutError(
+            f"{patch.file}: does not apply{where}: {problem}",
+            "Refresh the patch for this version, or narrow its `versions`.",
+        )

@@ -1,0 +1,185 @@
+"""Sources as kernel.org publishes them: `.tar.xz` with a detached signature over the `.tar`."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import IO
+
+from sprout.base.errors import SproutError
+from sprout.base.files import sha256_file
+from sprout.base.progress import Progress
+from sprout.base.run import check, started
+from sprout.kernel.sources import Pin, SourceUnavailable, TarballOrigin, version_key
+
+# Linux 6.12 is 143 MiB packed and 1.5 GiB unpacked; twice that is no kernel any more.
+MAX_PACKED_BYTES = 400 << 20
+MAX_UNPACKED_BYTES = 4 << 30
+_MAX_INDEX_BYTES = 8 << 20
+_MAX_SIGNATURE_BYTES = 1 << 16
+_CHUNK = 1 << 20
+_TIMEOUT_S = 20.0
+
+
+def newest_version(origin: TarballOrigin) -> str:
+    """Give the newest version of the series that the origin's index names.
+
+    The index is not trusted: it can hide a version, never make a wrong one verify.
+    """
+    with _opened(origin, origin.index) as response:
+        index = response.read(_MAX_INDEX_BYTES).decode(errors="replace")
+    prefix, suffix = (re.escape(part) for part in origin.file.split("{version}", 1))
+    series = re.escape(origin.series)
+    versions = set(re.findall(rf"\b{prefix}({series}(?:\.[0-9]{{1,5}})?){suffix}\b", index))
+    if not versions:
+        raise SproutError(
+            f"{origin.name}: {origin.index} names no version of {origin.series}",
+            "Check `series` and `index` in kernels/sources.toml.",
+        )
+    newest: str = max(versions, key=version_key)
+    return newest
+
+
+def download(origin: TarballOrigin, source: str, version: str, directory: Path) -> tuple[Pin, Path]:
+    """Download and verify one version into `directory`; give its pin and the archive's path.
+
+    Raises SproutError when it cannot be had, is too long, or its signature does not verify.
+    """
+    file = origin.file.format(version=version)
+    archive = directory / file
+    with _opened(origin, file) as response, archive.open("wb") as out:
+        length = int(response.headers.get("Content-Length") or 0)
+        _copy(origin, file, response, out, length)
+    signature = directory / "signature"
+    with _opened(origin, origin.signature.format(version=version)) as response:
+        signature.write_bytes(response.read(_MAX_SIGNATURE_BYTES))
+    verify(origin, archive, signature)
+    return Pin(source, origin.name, "", version, version, file, sha256_file(archive)), archive
+
+
+def _copy(
+    origin: TarballOrigin, file: str, response: HTTPResponse, out: IO[bytes], length: int
+) -> None:
+    total = 0
+    with Progress(f"fetching {file}", length >> 20) as progress:
+        while chunk := response.read(_CHUNK):
+            total += len(chunk)
+            if total > MAX_PACKED_BYTES:
+                raise SproutError(
+                    f"{origin.name}: {file} is longer than {MAX_PACKED_BYTES:,} bytes",
+                    "That is no kernel source; check `base` in kernels/sources.toml.",
+                )
+            out.write(chunk)
+            progress.advance()
+    if length and total != length:
+        raise SproutError(
+            f"{origin.name}: {file} ended after {total:,} of {length:,} bytes", "Run it again."
+        )
+
+
+def verify(origin: TarballOrigin, archive: Path, signature: Path) -> None:
+    """Check the detached signature over the decompressed archive with gpgv.
+
+    gpgv reads the `.tar` from a pipe, so nothing unverified is unpacked. Only the pinned keys
+    count. Raises SproutError when it does not verify or unpacks to more than 4 GiB.
+    """
+    with tempfile.TemporaryDirectory(prefix="sprout-gpg-") as name:
+        keyring = Path(name) / "keys.gpg"
+        keyring.write_bytes(b"".join(_dearmored(key) for key in origin.keys))
+        status = Path(name) / "status"
+        arguments = ["gpgv", "--homedir", name, "--keyring", str(keyring)]
+        with status.open("wb") as out:
+            arguments += ["--status-fd", "1", str(signature), "-"]
+            with started(arguments, stdin=-1, stdout=out, stderr=out) as gpgv:
+                assert gpgv.stdin is not None  # noqa: S101 - it was asked for as a pipe
+                try:
+                    for chunk in decompressed(archive):
+                        gpgv.stdin.write(chunk)
+                    gpgv.stdin.close()
+                except BrokenPipeError:
+                    pass  # gpgv has given its verdict already
+                gpgv.wait(600)
+        text = status.read_text(errors="replace")
+    # VALIDSIG alone is not enough: an expired or revoked key's signature is "valid" as well.
+    good = re.search(r"^\[GNUPG:\] GOODSIG ", text, re.MULTILINE)
+    valid = re.search(r"^\[GNUPG:\] VALIDSIG .* ([0-9A-F]{40})$", text, re.MULTILINE)
+    pinned = {key.stem for key in origin.keys}
+    if gpgv.returncode != 0 or not good or not valid or valid[1] not in pinned:
+        raise SproutError(
+            f"{origin.name}: {archive.name}: its signature does not verify: {_verdict(text)}",
+            "Do not use it. If the signer's key has changed, pin the new one in kernels/keys/.",
+        )
+
+
+def _verdict(status: str) -> str:
+    words = {
+        "BADSIG": "the bytes are not the ones that were signed",
+        "EXPKEYSIG": "the key has expired",
+        "EXPSIG": "the signature has expired",
+        "REVKEYSIG": "the key was revoked",
+        "NO_PUBKEY": "signed by a key that is not pinned",
+        "NODATA": "that is no signature",
+    }
+    for word, meaning in words.items():
+        if f"[GNUPG:] {word} " in status:
+            return meaning
+    return "gpgv did not accept it"
+
+
+def _dearmored(key: Path) -> bytes:
+    return check(["gpg", "--batch", "--dearmor", "--output", "-", str(key)], f"Mend {key}.")
+
+
+def decompressed(archive: Path) -> Iterator[bytes]:
+    """Give the bytes of an `.xz` file, at most 4 GiB of them.
+
+    Raises SproutError when the file is damaged, truncated or longer.
+    """
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=256 << 20)
+    total = 0
+    try:
+        with archive.open("rb") as stream:
+            while not decoder.eof:
+                data = stream.read(_CHUNK) if decoder.needs_input else b""
+                if decoder.needs_input and not data:
+                    raise EOFError
+                chunk = decoder.decompress(data, max_length=_CHUNK)
+                total += len(chunk)
+                if total > MAX_UNPACKED_BYTES:
+                    raise SproutError(
+                        f"{archive.name}: unpacks to more than {MAX_UNPACKED_BYTES:,} bytes",
+                        "That is no kernel source.",
+                    )
+                yield chunk
+    except (lzma.LZMAError, EOFError) as error:
+        raise SproutError(
+            f"{archive.name}: is truncated or damaged", "Run it again; it is fetched anew."
+        ) from error
+
+
+@contextmanager
+def _opened(origin: TarballOrigin, file: str) -> Iterator[HTTPResponse]:
+    url = urllib.parse.urljoin(origin.base, file)
+    if urllib.parse.urlsplit(url).scheme not in ("https", "http"):
+        raise SproutError(f"{origin.name}: {url}: not an http(s) address", "Mend `base`.")
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 - checked
+            yield response
+    except urllib.error.HTTPError as error:
+        raise SourceUnavailable(
+            f"{origin.name}: {file}: the server says {error.code} {error.reason}",
+            "Check `base` in kernels/sources.toml; old versions are dropped by some mirrors.",
+        ) from error
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise SourceUnavailable(
+            f"{origin.name}: {file}: cannot be fetched: {reason}", "Check the network."
+        ) from error

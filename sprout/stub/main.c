@@ -1,0 +1,112 @@
+/* The boot stub: starts the Linux in this image's own sections, with the initrd and the command
+ * line beside it. Everything it needs is in the image, and is covered by the image's signature.
+ *
+ * Nothing is printed and nothing waits, unless something is wrong; then one line says what, and the
+ * firmware goes on with its next boot option. */
+#include "clock.h"
+#include "cpu.h"
+#include "handover.h"
+#include "partition.h"
+#include "report.h"
+#include "sections.h"
+#include "variables.h"
+
+static const EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
+
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system);
+
+static struct failure find_itself(struct handover *handover, struct pe *self)
+{
+    void *image = NULL;
+    EFI_STATUS status = handover->system->BootServices->HandleProtocol(
+        handover->self, &loaded_image_guid, &image);
+    if (EFI_ERROR(status))
+        return FAILURE(status, "boot image", "the firmware does not say where it is loaded");
+    handover->image = image;
+    struct span loaded = {handover->image->ImageBase, handover->image->ImageSize};
+    return sections_open(loaded, self);
+}
+
+static struct failure read_cmdline(struct handover *handover, const struct pe *self)
+{
+    struct section section;
+    struct failure failure = sections_find(self, ".cmdline", false, &section);
+    if (failure.status != EFI_SUCCESS)
+        return failure;
+    return cmdline_convert(section.bytes, &handover->cmdline);
+}
+
+static struct failure offer_initrd(struct handover *handover, const struct pe *self)
+{
+    struct section section;
+    struct failure failure = sections_find(self, ".initrd", false, &section);
+    if (failure.status != EFI_SUCCESS)
+        return failure;
+    return initrd_install(&handover->initrd, handover->system->BootServices, section.bytes);
+}
+
+static struct failure place_kernel(struct handover *handover, const struct pe *self)
+{
+    struct section section;
+    struct failure failure = sections_find(self, ".linux", true, &section);
+    if (failure.status == EFI_SUCCESS)
+        failure = kernel_read(section, &handover->kernel);
+    if (failure.status != EFI_SUCCESS)
+        return failure;
+    return placement_make(&handover->placement, handover->system->BootServices,
+                          &handover->kernel);
+}
+
+static struct failure prepare(struct handover *handover)
+{
+    struct pe self;
+    struct failure failure = find_itself(handover, &self);
+    if (failure.status == EFI_SUCCESS)
+        failure = read_cmdline(handover, &self);
+    if (failure.status == EFI_SUCCESS)
+        failure = offer_initrd(handover, &self);
+    if (failure.status == EFI_SUCCESS)
+        failure = place_kernel(handover, &self);
+    return failure;
+}
+
+/* The stamp of the hand-over is in the variables, so it has to be taken before they are written,
+ * and the writing counts as the kernel's time. To keep that short, whatever does not need the stamp
+ * is published before it; the PM timer runs meanwhile, so that time is calibration, not a loss.
+ * `bytes_copied` is what has been copied by then: Linux fetches its initrd later. */
+static void publish(struct handover *handover, struct clock *clock, uint64_t entered)
+{
+    EFI_RUNTIME_SERVICES *runtime = handover->system->RuntimeServices;
+    uint8_t guid[16];
+    bool known = partition_guid(handover->system->BootServices, handover->image->DeviceHandle, guid);
+    variables_publish_names(runtime, known ? guid : NULL);
+
+    struct sprout_stamps stamps = {
+        .magic = SPROUT_STAMPS_MAGIC,
+        .version = SPROUT_STAMPS_VERSION,
+        .size = sizeof(stamps),
+        .tsc_entry = entered,
+        .tsc_hz = clock_finish(clock),
+        .bytes_copied = handover->placement.bytes_copied,
+    };
+    variables_publish_entry(runtime, &stamps);
+    stamps.tsc_handover = cpu_ticks();
+    variables_publish_handover(runtime, &stamps);
+}
+
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system)
+{
+    uint64_t entered = cpu_ticks();
+    struct handover handover = {.self = self, .system = system};
+    struct clock clock;
+    clock_start(&clock, system);
+
+    struct failure failure = prepare(&handover);
+    if (failure.status != EFI_SUCCESS) {
+        handover_undo(&handover);
+        report_failure(system, failure);
+        return failure.status;
+    }
+    publish(&handover, &clock, entered);
+    return handover_enter(&handover);
+}

@@ -1,0 +1,116 @@
+"""The machine as data, and the QEMU command line that it stands for."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sprout.base.errors import SproutError, UsageError
+from sprout.base.run import check, find_program
+from sprout.vm.firmware import Firmware
+
+_HINT = "Install QEMU (package qemu-system-x86 for x86_64); ./sprout.sh does it."
+_VERSION = re.compile(rb"version (\d+)\.(\d+)\.(\d+)")
+
+# QEMU's standard streams are its links to this program, so that none has a name in the file
+# system and nothing is left of them whoever dies first: a connected socket for QMP, a pipe for
+# the console. Not a socket for that one too: QEMU writes single bytes, each of which takes some
+# 768 bytes of a socket's buffer, so that a burst of 300 bytes fills it and the guest stalls.
+_QMP_FD = 0
+_CONSOLE = "/dev/stdout"
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """A QEMU system emulator: its program, the architecture it emulates, and its version."""
+
+    program: Path
+    arch: str
+    version: tuple[int, int, int]
+
+    def version_text(self) -> str:
+        """Give the version as QEMU writes it, such as "7.2.22"."""
+        return ".".join(map(str, self.version))
+
+    def versioned(self, machine_type: str) -> str:
+        """Give the versioned name that QEMU's alias `machine_type` stands for."""
+        prefix = {"q35": "pc-q35"}.get(machine_type, machine_type)
+        return f"{prefix}-{self.version[0]}.{self.version[1]}"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine to start: everything that its timing and its firmware's choices depend on.
+
+    `cpu` is "max" for both accelerators: under TCG it is all that TCG can do, under KVM all that
+    the host can, and nothing a zone's kernel asks for is missing from it.
+    """
+
+    firmware: Firmware
+    disk: Path
+    accelerator: str = "tcg"
+    arch: str = "x86_64"
+    machine_type: str = "q35"
+    cpu: str = "max"
+    cpus: int = 1
+    memory_mib: int = 512
+
+
+def find_qemu(arch: str) -> Qemu:
+    """Give the QEMU on PATH that emulates `arch`.
+
+    Raises SproutError where there is none, or it does not tell its version.
+    """
+    program = find_program(f"qemu-system-{arch}", _HINT)
+    match = _VERSION.search(check([program, "--version"], _HINT, timeout=20))
+    if match is None:
+        raise SproutError(f"{program}: --version: tells no version", _HINT)
+    major, minor, micro = (int(number) for number in match.groups())
+    return Qemu(program, arch, (major, minor, micro))
+
+
+def arguments(qemu: Qemu, machine: Machine) -> list[str]:
+    """Give the whole command that starts `machine`: QMP on standard input, console on output.
+
+    Nothing that the guest does is written anywhere: the disk is read-only, and the variable
+    store is a copy that QEMU unlinks as soon as it has opened it. There is no network.
+    setpriv lets the kernel end QEMU when this program dies, even by SIGKILL (prctl(2),
+    PR_SET_PDEATHSIG).
+    """
+    if machine.cpus < 1 or machine.memory_mib < 64:
+        raise UsageError(
+            f"a machine with {machine.cpus} CPUs and {machine.memory_mib} MiB cannot start",
+            "Give it at least one CPU and 64 MiB.",
+        )
+    firmware = machine.firmware
+    disk = {
+        "driver": "raw",
+        "node-name": "disk",
+        "read-only": True,
+        "file": {"driver": "file", "filename": str(machine.disk.absolute())},
+    }
+    code = _flash(0, firmware.executable, firmware.executable_format, "readonly=on")
+    variables = _flash(1, firmware.nvram_template, firmware.nvram_format, "snapshot=on")
+    return [
+        *("setpriv", "--pdeathsig", "KILL", str(qemu.program)),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-machine", machine.machine_type, "-accel", machine.accelerator),
+        *("-cpu", machine.cpu, "-smp", str(machine.cpus), "-m", f"{machine.memory_mib}M"),
+        *("-chardev", f"socket,id=qmp,fd={_QMP_FD}", "-mon", "chardev=qmp,mode=control"),
+        *("-chardev", f"file,id=console,path={_CONSOLE}", "-serial", "chardev:console"),
+        *("-drive", code, "-drive", variables),
+        *("-blockdev", json.dumps(disk)),
+        # bootindex: the firmware tries this disk before its own shell.
+        *("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
+        # Without entropy the guest's first use of random numbers may wait for it.
+        *("-device", "virtio-rng-pci"),
+    ]
+
+
+def _flash(unit: int, path: Path, image_format: str, mode: str) -> str:
+    name = str(path.absolute()).replace(",", ",,")
+    return (
+        f"if=pflash,unit={unit},format={image_format},{mode},file.driver=file,file.filename={name}"
+    )

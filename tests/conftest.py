@@ -1,0 +1,136 @@
+"""What every test may use: the real command, the real artifacts, and no way to pass by skipping."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sprout.base.run import Output, run
+
+ROOT = Path(__file__).parents[1]
+TOOLS = (
+    *("gcc", "make", "ld", "flex", "bison", "bc", "lz4", "xz", "patch", "ccache"),
+    *("gpgv", "gpg", "clang", "lld-link", "ld.lld", "llvm-objdump", "objdump"),
+    *("sfdisk", "mformat", "mcopy", "fsck.vfat", "qemu-system-x86_64"),
+    *("sbverify", "cpio", "git", "apt-get", "dpkg-deb", "unshare"),
+)
+_TREE_PARTS = ("images.toml", "kernels", "initramfs", "signing", "SConstruct")
+
+Sprout = Callable[..., Output]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Fail at once where a tool is missing: its tests would say less clearly what is wrong."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
+    if missing:
+        pytest.exit(f"missing tools: {', '.join(missing)}; run ./sprout.sh", returncode=1)
+
+
+class _NothingSkipped:
+    """Turns every skipped, xfailed or xpassed test or module into a failed run."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped or hasattr(report, "wasxfail"):
+            self.found.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self.found.append(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.found and session.exitstatus in (0, 5):
+            session.exitstatus = 1
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for nodeid in self.found:
+            terminalreporter.write_line(f"not allowed: {nodeid} was skipped or expected to fail")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_NothingSkipped(), "nothing-skipped")
+
+
+def command(*words: str | Path, env: dict[str, str] | None = None, cwd: Path = ROOT) -> Output:
+    """Run the real `sprout` command and give what it printed."""
+    environment = {**os.environ, **(env or {})}
+    return run([sys.executable, "-m", "sprout", *words], cwd=cwd, env=environment, timeout=1500)
+
+
+@pytest.fixture(scope="session")
+def sprout() -> Sprout:
+    """The real command, as a function of its words."""
+    return command
+
+
+def built(target: str, file: str) -> Path:
+    """Build a target of this checkout with the real command and give one of its files."""
+    output = command("build", target)
+    assert output.status == 0, output.stderr.decode()
+    path = ROOT / "build" / target / file
+    assert path.is_file()
+    return path
+
+
+@pytest.fixture(scope="session")
+def zone_kernel() -> Path:
+    """The zone's kernel, a bzImage."""
+    return built("zone-kernel", "image")
+
+
+@pytest.fixture(scope="session")
+def zone_initramfs() -> Path:
+    """The zone's initramfs, a cpio."""
+    return built("zone-initramfs", "initramfs.cpio")
+
+
+@pytest.fixture(scope="session")
+def zone_image() -> Path:
+    """The zone's boot image, a UKI."""
+    return built("zone-image", "zone.efi")
+
+
+@pytest.fixture(scope="session")
+def zone_disk() -> Path:
+    """The zone's bootable disk."""
+    return built("zone-disk", "zone.img")
+
+
+@pytest.fixture(scope="session")
+def boot_stub() -> Path:
+    """The boot stub, a PE."""
+    return built("stub", "stub.efi")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree of its own that a test may change: this checkout's data without its artifacts."""
+    copy = tmp_path / "tree"
+    copy.mkdir()
+    for name in _TREE_PARTS:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name)
+        else:
+            shutil.copyfile(source, copy / name)
+    return copy
+
+
+def assert_one_error(output: Output, *parts: str, status: int = 1) -> None:
+    """Check the shape of a refusal: its status, one error line, one hint, no traceback."""
+    text = output.stderr.decode()
+    assert output.status == status, text
+    assert text.count("error: ") == 1, text
+    assert text.count("hint: ") == 1, text
+    assert "Traceback" not in text, text
+    line = next(line for line in text.splitlines() if line.startswith("error: "))
+    for part in parts:
+        assert part in line, text

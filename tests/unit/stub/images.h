@@ -1,0 +1,59 @@
+/* Small PE images for the tests: a kernel as Linux lays it out, and a boot image around it. */
+#ifndef SPROUT_IMAGES_H
+#define SPROUT_IMAGES_H
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where things are in the kernel that kernel_image makes. */
+enum {
+    KERNEL_IMAGE_SIZE = 0x6000,
+    KERNEL_FILE_SIZE = 0x4400,
+    KERNEL_ENTRY = 0x2010,
+    KERNEL_TEXT = 0x2000,
+    KERNEL_DATA = 0x4000,
+    KERNEL_DATA_RAW = 0x400,
+};
+
+/* Offsets of fields in every header that is made here. */
+enum {
+    PE_AT = 0x40,
+    MACHINE_AT = PE_AT + 4,
+    SECTION_COUNT_AT = PE_AT + 6,
+    OPTIONAL_SIZE_AT = PE_AT + 20,
+    OPTIONAL_AT = PE_AT + 24,
+    ENTRY_AT = OPTIONAL_AT + 16,
+    SECTION_ALIGNMENT_AT = OPTIONAL_AT + 32,
+    IMAGE_SIZE_AT = OPTIONAL_AT + 56,
+    HEADERS_SIZE_AT = OPTIONAL_AT + 60,
+    SUBSYSTEM_AT = OPTIONAL_AT + 68,
+    DIRECTORIES_AT = OPTIONAL_AT + 108,
+    RELOCATIONS_AT = OPTIONAL_AT + 112 + 5 * 8,
+    SECTIONS_AT = OPTIONAL_AT + 112 + 6 * 8,
+};
+
+/* Offsets in a section header, and the header of section `index`. */
+enum { VIRTUAL_SIZE = 8, VIRTUAL_ADDRESS = 12, RAW_SIZE = 16, RAW_OFFSET = 20, FLAGS = 36 };
+#define SECTION_AT(index) (SECTIONS_AT + 40 * (index))
+
+void put16(uint8_t *at, uint16_t value);
+void put32(uint8_t *at, uint32_t value);
+
+/* Headers without sections. */
+void pe_headers(uint8_t *image, uint32_t image_size, uint32_t headers_size);
+
+/* Adds a section header. */
+void pe_add(uint8_t *image, const char *name, uint32_t address, uint32_t size, uint32_t raw_offset,
+            uint32_t raw_size, uint32_t flags);
+
+/* A kernel file of KERNEL_FILE_SIZE bytes: .setup, .text and .data with a .bss, patterned. */
+void kernel_image(uint8_t *file);
+
+/* A boot image as the firmware loads it. `text` and `initrd` may be NULL; `linux_size` is the
+ * VirtualSize of `.linux`, which comes last. Gives page-aligned memory, to be freed. */
+uint8_t *boot_image(const uint8_t *kernel, size_t kernel_size, uint32_t linux_size,
+                    const char *text, const char *initrd, size_t *size);
+
+/* Where boot_image puts `.linux`. */
+uint8_t *boot_image_linux(uint8_t *image);
+
+#endif

@@ -1,0 +1,381 @@
+#include "mock.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "acpi.h"
+#include "check.h"
+
+struct mock mock;
+
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system);
+
+static char self_handle, device_handle, our_handle, foreign_handle;
+
+static const EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
+static const EFI_GUID device_path_guid = EFI_DEVICE_PATH_PROTOCOL_GUID;
+static const EFI_GUID load_file2_guid = EFI_LOAD_FILE2_PROTOCOL_GUID;
+static const EFI_GUID memory_attribute_guid = EFI_MEMORY_ATTRIBUTE_PROTOCOL_GUID;
+
+static const uint8_t initrd_path[24] = {
+    4,    3,    20,   0,    0x27, 0xe4, 0x68, 0x55, 0xfc, 0x68, 0x3d, 0x4f,
+    0xac, 0x74, 0xca, 0x55, 0x52, 0x31, 0xcc, 0x68, 0x7f, 0xff, 4,    0};
+
+static bool same_guid(const EFI_GUID *left, const EFI_GUID *right)
+{
+    return memcmp(left, right, sizeof(*left)) == 0;
+}
+
+/* What is asked of these services is as important as what they do: anything else ends the test. */
+
+static EFI_STATUS allocate_pages(uint32_t type, uint32_t memory_type, UINTN pages,
+                                 EFI_PHYSICAL_ADDRESS *memory)
+{
+    CHECK(type == ALLOCATE_ANY_PAGES);
+    CHECK(mock.allocation == NULL);
+    if (mock.memory_is_full)
+        return EFI_OUT_OF_RESOURCES;
+    size_t size = pages * EFI_PAGE_SIZE;
+    size_t alignment = mock.misaligned ? 2 * EFI_PAGE_SIZE : EFI_PAGE_SIZE;
+    mock.allocation = aligned_alloc(alignment, size + 2 * EFI_PAGE_SIZE);
+    CHECK(mock.allocation != NULL);
+    memset(mock.allocation, 0xa5, size + 2 * EFI_PAGE_SIZE);
+    mock.allocated_pages = pages;
+    mock.allocated_type = memory_type;
+    *memory = (uintptr_t)mock.allocation + (mock.misaligned ? EFI_PAGE_SIZE : 0);
+    return EFI_SUCCESS;
+}
+
+/* edk2 fills freed pages with a pattern, so memory that is not plain data faults there. */
+static EFI_STATUS free_pages(EFI_PHYSICAL_ADDRESS memory, UINTN pages)
+{
+    CHECK(mock.allocation != NULL);
+    CHECK(memory == (uintptr_t)mock.allocation + (mock.misaligned ? EFI_PAGE_SIZE : 0));
+    CHECK(pages == mock.allocated_pages);
+    for (size_t i = 0; i < pages; i++)
+        CHECK(!(mock_page_attributes((uint8_t *)(uintptr_t)memory + i * EFI_PAGE_SIZE) &
+                (EFI_MEMORY_RO | EFI_MEMORY_RP)));
+    free(mock.allocation);
+    mock.allocation = NULL;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS handle_protocol(EFI_HANDLE handle, const EFI_GUID *protocol, void **interface)
+{
+    if (handle == &self_handle && same_guid(protocol, &loaded_image_guid)) {
+        *interface = &mock.image;
+        return EFI_SUCCESS;
+    }
+    if (handle == &device_handle && same_guid(protocol, &device_path_guid) && mock.device_path) {
+        *interface = (void *)(uintptr_t)mock.device_path;
+        return EFI_SUCCESS;
+    }
+    if (same_guid(protocol, &load_file2_guid)) {
+        *interface = handle == &our_handle ? mock.initrd : mock.foreign_initrd;
+        return EFI_SUCCESS;
+    }
+    return EFI_UNSUPPORTED;
+}
+
+static EFI_STATUS locate_device_path(const EFI_GUID *protocol, EFI_DEVICE_PATH_PROTOCOL **path,
+                                     EFI_HANDLE *handle)
+{
+    CHECK(same_guid(protocol, &load_file2_guid));
+    CHECK(memcmp(*path, initrd_path, sizeof(initrd_path)) == 0);
+    if (mock.foreign_initrd != NULL && (mock.initrd == NULL || mock.foreign_is_found_first))
+        *handle = &foreign_handle;
+    else if (mock.initrd != NULL)
+        *handle = &our_handle;
+    else
+        return EFI_NOT_FOUND;
+    *path = (EFI_DEVICE_PATH_PROTOCOL *)((uint8_t *)*path + sizeof(VENDOR_DEVICE_PATH));
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS locate_protocol(const EFI_GUID *protocol, void *registration, void **interface)
+{
+    CHECK(registration == NULL);
+    if (!mock.has_attributes || !same_guid(protocol, &memory_attribute_guid))
+        return EFI_NOT_FOUND;
+    *interface = &mock.attribute_protocol;
+    return EFI_SUCCESS;
+}
+
+static EFI_LOAD_FILE2_PROTOCOL *initrd_interface(va_list list)
+{
+    CHECK(same_guid(va_arg(list, const EFI_GUID *), &device_path_guid));
+    CHECK(memcmp(va_arg(list, const void *), initrd_path, sizeof(initrd_path)) == 0);
+    CHECK(same_guid(va_arg(list, const EFI_GUID *), &load_file2_guid));
+    EFI_LOAD_FILE2_PROTOCOL *interface = va_arg(list, EFI_LOAD_FILE2_PROTOCOL *);
+    CHECK(va_arg(list, const void *) == NULL);
+    return interface;
+}
+
+static EFI_STATUS install(EFI_HANDLE *handle, ...)
+{
+    va_list list;
+    va_start(list, handle);
+    CHECK(*handle == NULL && mock.initrd == NULL);
+    EFI_LOAD_FILE2_PROTOCOL *interface = initrd_interface(list);
+    va_end(list);
+    if (mock.foreign_initrd != NULL && !mock.foreign_is_found_first)
+        return EFI_ALREADY_STARTED;
+    mock.initrd = interface;
+    *handle = &our_handle;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS uninstall(EFI_HANDLE handle, ...)
+{
+    va_list list;
+    va_start(list, handle);
+    CHECK(handle == &our_handle);
+    CHECK(initrd_interface(list) == mock.initrd);
+    va_end(list);
+    mock.initrd = NULL;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS calculate_crc32(const void *data, UINTN size, uint32_t *crc)
+{
+    CHECK(data == &mock.boot && size == sizeof(mock.boot));
+    *crc = 0xffffffff;
+    for (size_t i = 0; i < size; i++) {
+        *crc ^= ((const uint8_t *)data)[i];
+        for (int bit = 0; bit < 8; bit++)
+            *crc = *crc >> 1 ^ (*crc & 1 ? 0xedb88320 : 0);
+    }
+    *crc = ~*crc;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS firmware_exit(EFI_HANDLE image, EFI_STATUS status, UINTN data_size, CHAR16 *data)
+{
+    CHECK(image == &self_handle && data_size == 0 && data == NULL);
+    CHECK(mock.exit_is_armed);
+    mock.exit_status = status;
+    longjmp(mock.exit_jump, 1);
+}
+
+static void to_ascii(const CHAR16 *from, char *to, size_t room)
+{
+    size_t i = 0;
+    for (; from[i] != 0; i++) {
+        CHECK(i + 1 < room && from[i] < 0x80);
+        to[i] = (char)from[i];
+    }
+    to[i] = '\0';
+}
+
+struct mock_variable *mock_variable(const char *name)
+{
+    for (size_t i = 0; i < MOCK_VARIABLES; i++)
+        if (strcmp(mock.variables[i].name, name) == 0)
+            return &mock.variables[i];
+    return NULL;
+}
+
+const char *mock_text(const char *name)
+{
+    static char text[128];
+    struct mock_variable *variable = mock_variable(name);
+    if (variable == NULL)
+        return "";
+    CHAR16 units[64];
+    memcpy(units, variable->data, variable->size);
+    CHECK(variable->size % 2 == 0 && units[variable->size / 2 - 1] == 0);
+    to_ascii(units, text, sizeof(text));
+    CHECK((strlen(text) + 1) * 2 == variable->size);
+    return text;
+}
+
+static EFI_STATUS get_variable(const CHAR16 *name, const EFI_GUID *vendor, uint32_t *attributes,
+                               UINTN *size, void *data)
+{
+    char ascii[40];
+    to_ascii(name, ascii, sizeof(ascii));
+    struct mock_variable *variable = mock_variable(ascii);
+    CHECK(attributes == NULL && data == NULL && *size == 0);
+    if (variable == NULL || !same_guid(&variable->vendor, vendor))
+        return EFI_NOT_FOUND;
+    *size = variable->size;
+    return EFI_BUFFER_TOO_SMALL;
+}
+
+static EFI_STATUS set_variable(const CHAR16 *name, const EFI_GUID *vendor, uint32_t attributes,
+                               UINTN size, const void *data)
+{
+    char ascii[40];
+    to_ascii(name, ascii, sizeof(ascii));
+    if (mock.variables_are_full)
+        return EFI_OUT_OF_RESOURCES;
+    struct mock_variable *variable = mock_variable(ascii);
+    if (variable == NULL)
+        variable = mock_variable("");
+    CHECK(variable != NULL && size <= sizeof(variable->data));
+    strcpy(variable->name, ascii);
+    variable->vendor = *vendor;
+    variable->attributes = attributes;
+    variable->size = size;
+    memcpy(variable->data, data, size);
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS output_string(EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL *self, const CHAR16 *string)
+{
+    CHECK(self == &mock.text);
+    size_t used = strlen(mock.console);
+    to_ascii(string, mock.console + used, sizeof(mock.console) - used);
+    return EFI_SUCCESS;
+}
+
+static struct mock_page *page_entry(uint64_t address)
+{
+    for (size_t i = 0; i < MOCK_PAGES; i++)
+        if (mock.pages[i].address == address || mock.pages[i].address == 0) {
+            mock.pages[i].address = address;
+            return &mock.pages[i];
+        }
+    CHECK(!"more pages than the mock has");
+    return NULL;
+}
+
+uint64_t mock_page_attributes(const void *address)
+{
+    return page_entry((uintptr_t)address & ~(EFI_PAGE_SIZE - 1))->attributes;
+}
+
+static EFI_STATUS change(EFI_PHYSICAL_ADDRESS base, uint64_t length, uint64_t on, uint64_t off)
+{
+    mock.attribute_calls++;
+    CHECK(base % EFI_PAGE_SIZE == 0 && length % EFI_PAGE_SIZE == 0 && length > 0);
+    CHECK(((on | off) & ~(uint64_t)(EFI_MEMORY_RO | EFI_MEMORY_RP | EFI_MEMORY_XP)) == 0);
+    if (mock.attribute_calls == mock.attribute_call_that_fails)
+        return EFI_UNSUPPORTED;
+    for (uint64_t at = base; at < base + length; at += EFI_PAGE_SIZE) {
+        struct mock_page *page = page_entry(at);
+        page->attributes = (page->attributes | on) & ~off;
+        if ((off & EFI_MEMORY_XP) && !(page->attributes & EFI_MEMORY_RO))
+            mock.was_writable_and_executable = true;
+    }
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS set_attributes(EFI_MEMORY_ATTRIBUTE_PROTOCOL *self, EFI_PHYSICAL_ADDRESS base,
+                                 uint64_t length, uint64_t attributes)
+{
+    CHECK(self == &mock.attribute_protocol);
+    return change(base, length, attributes, 0);
+}
+
+static EFI_STATUS clear_attributes(EFI_MEMORY_ATTRIBUTE_PROTOCOL *self, EFI_PHYSICAL_ADDRESS base,
+                                   uint64_t length, uint64_t attributes)
+{
+    CHECK(self == &mock.attribute_protocol);
+    return change(base, length, 0, attributes);
+}
+
+uint64_t cpu_ticks(void)
+{
+    return mock.ticks += mock.ticks_per_read;
+}
+
+uint32_t cpu_in32(uint16_t port)
+{
+    CHECK(port == 0x608);
+    mock.port_reads++;
+    mock.ticks += mock.ticks_per_read;
+    /* The upper bits of a 24-bit timer are reserved, and not always 0. */
+    return (uint32_t)(mock.timer_start + mock.ticks * PM_TIMER_HZ / mock.hz);
+}
+
+struct cpuid cpu_id(uint32_t leaf)
+{
+    switch (leaf) {
+    case 0:
+        return mock.leaf_0;
+    case 1:
+        return mock.leaf_1;
+    case 0x15:
+        CHECK(mock.leaf_0.eax >= 0x15);
+        return mock.leaf_15;
+    case 0x40000000:
+        CHECK(mock.leaf_1.ecx & 1u << 31);
+        return mock.leaf_hypervisor;
+    case 0x40000010:
+        CHECK(mock.leaf_hypervisor.eax >= 0x40000010);
+        return mock.leaf_hypervisor_10;
+    default:
+        CHECK(!"an unexpected CPUID leaf");
+        return (struct cpuid){0, 0, 0, 0};
+    }
+}
+
+const uint8_t *cpu_physical(uint64_t address, uint64_t size)
+{
+    if (mock.memory == NULL || address < mock.memory_base || size > mock.memory_size ||
+        address - mock.memory_base > mock.memory_size - size)
+        return NULL;
+    return mock.memory + (address - mock.memory_base);
+}
+
+EFI_STATUS cpu_enter(const uint8_t *entry, EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
+{
+    CHECK(image == &self_handle && system == &mock.system);
+    mock.kernel_runs++;
+    return mock.kernel == NULL ? EFI_SUCCESS : mock.kernel(entry, image, system);
+}
+
+void mock_reset(void)
+{
+    memset(&mock, 0, sizeof(mock));
+    mock.boot.Hdr.HeaderSize = sizeof(mock.boot);
+    mock.boot.AllocatePages = allocate_pages;
+    mock.boot.FreePages = free_pages;
+    mock.boot.HandleProtocol = handle_protocol;
+    mock.boot.LocateDevicePath = locate_device_path;
+    mock.boot.LocateProtocol = locate_protocol;
+    mock.boot.InstallMultipleProtocolInterfaces = install;
+    mock.boot.UninstallMultipleProtocolInterfaces = uninstall;
+    mock.boot.CalculateCrc32 = calculate_crc32;
+    mock.boot.Exit = firmware_exit;
+    calculate_crc32(&mock.boot, sizeof(mock.boot), &mock.boot.Hdr.CRC32);
+    mock.runtime.GetVariable = get_variable;
+    mock.runtime.SetVariable = set_variable;
+    mock.text.OutputString = output_string;
+    mock.attribute_protocol.SetMemoryAttributes = set_attributes;
+    mock.attribute_protocol.ClearMemoryAttributes = clear_attributes;
+    mock.system.ConOut = &mock.text;
+    mock.system.BootServices = &mock.boot;
+    mock.system.RuntimeServices = &mock.runtime;
+    mock.image.DeviceHandle = &device_handle;
+    mock.ticks = 1000000;
+    mock.ticks_per_read = 100;
+    mock.hz = 1000000000;
+}
+
+EFI_STATUS mock_start_image(void)
+{
+    if (setjmp(mock.exit_jump) != 0)
+        return mock.exit_status;
+    mock.exit_is_armed = true;
+    return efi_main(&self_handle, &mock.system);
+}
+
+long mock_load_initrd(uint8_t *buffer, size_t room)
+{
+    uint8_t path[sizeof(initrd_path)];
+    memcpy(path, initrd_path, sizeof(path));
+    EFI_DEVICE_PATH_PROTOCOL *at = (EFI_DEVICE_PATH_PROTOCOL *)path;
+    EFI_HANDLE handle;
+    void *interface;
+    if (EFI_ERROR(mock.boot.LocateDevicePath(&load_file2_guid, &at, &handle)))
+        return -1;
+    CHECK(mock.boot.HandleProtocol(handle, &load_file2_guid, &interface) == EFI_SUCCESS);
+    EFI_LOAD_FILE2_PROTOCOL *file = interface;
+    UINTN size = 0;
+    CHECK(file->LoadFile(file, at, 0, &size, NULL) == EFI_BUFFER_TOO_SMALL);
+    CHECK(size <= room);
+    CHECK(file->LoadFile(file, at, 0, &size, buffer) == EFI_SUCCESS);
+    return (long)size;
+}

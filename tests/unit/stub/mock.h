@@ -1,0 +1,98 @@
+/* A mock firmware: as much of UEFI as the stub uses, with everything it did open to inspection. */
+#ifndef SPROUT_MOCK_H
+#define SPROUT_MOCK_H
+#include <setjmp.h>
+#include <stdbool.h>
+
+#include "cpu.h"
+#include "proto/load_file2.h"
+#include "proto/loaded_image.h"
+#include "proto/memory_attribute.h"
+
+#define MOCK_VARIABLES 16
+#define MOCK_PAGES 64
+
+struct mock_variable {
+    char name[40];
+    EFI_GUID vendor;
+    uint32_t attributes;
+    size_t size;
+    uint8_t data[128];
+};
+
+struct mock_page {
+    uint64_t address; /* 0 where the entry is free */
+    uint64_t attributes;
+};
+
+struct mock {
+    EFI_SYSTEM_TABLE system;
+    EFI_BOOT_SERVICES boot;
+    EFI_RUNTIME_SERVICES runtime;
+    EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL text;
+    EFI_MEMORY_ATTRIBUTE_PROTOCOL attribute_protocol;
+    EFI_LOADED_IMAGE_PROTOCOL image;
+    EFI_CONFIGURATION_TABLE tables[2];
+    const void *device_path; /* of image.DeviceHandle */
+    char console[1024];      /* what was printed, as ASCII */
+
+    struct mock_variable variables[MOCK_VARIABLES];
+    bool variables_are_full;
+
+    EFI_LOAD_FILE2_PROTOCOL *foreign_initrd; /* installed by somebody else, before */
+    bool foreign_is_found_first;             /* and the firmware prefers it to ours */
+    EFI_LOAD_FILE2_PROTOCOL *initrd;         /* installed by the stub */
+
+    void *allocation; /* the one that AllocatePages gave */
+    size_t allocated_pages;
+    uint32_t allocated_type;
+    bool memory_is_full;
+    bool misaligned; /* AllocatePages gives an odd page */
+
+    bool has_attributes;
+    struct mock_page pages[MOCK_PAGES];
+    int attribute_calls;
+    int attribute_call_that_fails; /* counted from 1; 0: none does */
+    bool was_writable_and_executable;
+
+    uint64_t ticks;          /* the counter */
+    uint64_t ticks_per_read; /* how far it goes on with each look at a clock */
+    uint64_t hz;             /* its true frequency, for the PM timer */
+    uint32_t timer_start;    /* the PM timer's value at tick 0 */
+    int port_reads;
+    struct cpuid leaf_0, leaf_1, leaf_15, leaf_hypervisor, leaf_hypervisor_10;
+
+    const uint8_t *memory; /* physical memory, for ACPI tables */
+    uint64_t memory_base;
+    uint64_t memory_size;
+
+    /* Called in the place of the kernel's entry point. */
+    EFI_STATUS (*kernel)(const uint8_t *entry, EFI_HANDLE self, EFI_SYSTEM_TABLE *system);
+    int kernel_runs;
+    jmp_buf exit_jump;
+    bool exit_is_armed;
+    EFI_STATUS exit_status;
+};
+
+extern struct mock mock;
+
+/* A firmware with nothing in it but its tables. */
+void mock_reset(void);
+
+/* Calls efi_main as StartImage does, Exit included. */
+EFI_STATUS mock_start_image(void);
+
+/* Finds a variable; NULL where there is none. */
+struct mock_variable *mock_variable(const char *name);
+
+/* A variable's UTF-16 text as ASCII; "" where there is none. */
+const char *mock_text(const char *name);
+
+/* The attributes of the page at `address`; pages never touched are plain (0). */
+uint64_t mock_page_attributes(const void *address);
+
+/* Loads the initrd as Linux does. Gives its size, or -1 when there is none; `buffer` of `room`
+ * bytes gets its start. */
+long mock_load_initrd(uint8_t *buffer, size_t room);
+
+#endif
