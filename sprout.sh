@@ -21,7 +21,7 @@ packages=(
     # the machine
     qemu-system-x86 ovmf
     # tests: clang's sanitizers (below), other people's tools that must accept what we make
-    llvm git sbsigntool systemd-boot-efi dosfstools cpio
+    git cpio sbsigntool openssl systemd-boot-efi dosfstools e2fsprogs
 )
 
 fail() {

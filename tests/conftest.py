@@ -15,9 +15,22 @@ from sprout.base.run import Output, run
 ROOT = Path(__file__).parents[1]
 TOOLS = (
     *("gcc", "make", "ld", "flex", "bison", "bc", "lz4", "xz", "patch", "ccache"),
-    *("gpgv", "gpg", "clang", "lld-link", "ld.lld", "llvm-objdump", "objdump"),
+    *("gpgv", "gpg", "clang", "lld-link", "ld.lld", "objdump"),
     *("sfdisk", "mformat", "mcopy", "fsck.vfat", "qemu-system-x86_64"),
-    *("sbverify", "cpio", "git", "apt-get", "dpkg-deb", "unshare"),
+    *(
+        "sbverify",
+        "sbsign",
+        "objcopy",
+        "openssl",
+        "mkfs.ext4",
+        "debugfs",
+        "mdir",
+        "cpio",
+        "git",
+        "apt-get",
+        "dpkg-deb",
+        "unshare",
+    ),
 )
 _TREE_PARTS = ("images.toml", "kernels", "initramfs", "signing", "SConstruct")
 

@@ -107,7 +107,8 @@ def _image_lines(image: BootImage) -> list[str]:
     ):
         if text is not None:
             lines += _field(name, text)
-    lines += _field("signed", f"yes, {image.certificates} not verified" if image.signed else "no")
+    signatures = f"yes, {image.certificates} signature(s), not verified here"
+    lines += _field("signed", signatures if image.signed else "no")
     if image.sections:
         lines += ["", f"  {'section':<9} {'access':<6} {'size':>14} {'memory':>14}"]
         lines += [
@@ -135,7 +136,7 @@ def _system(os_release: str | None) -> str | None:
     for line in os_release.split("\n"):
         if line.startswith("PRETTY_NAME="):
             return line.removeprefix("PRETTY_NAME=").strip("\"'")
-    return os_release
+    return " ".join(os_release.split())
 
 
 def _disk_facts(path: Path, disk: BootDisk) -> dict[str, Any]:

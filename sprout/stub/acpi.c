@@ -1,7 +1,7 @@
 /* RSDP, XSDT and FADT (ACPI 6.5, sections 5.2.5.3, 5.2.8 and 5.2.9). */
 #include "acpi.h"
 
-#include "cpu.h"
+#include <cpu.h>
 
 #define RSDP_SIZE 36
 #define TABLE_HEADER_SIZE 36

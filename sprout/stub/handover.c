@@ -3,7 +3,7 @@
  * everything but Exit, which works for images that the firmware started itself. */
 #include "handover.h"
 
-#include "cpu.h"
+#include <cpu.h>
 #include "report.h"
 
 /* Exit hands over no context, so this is the stub's one variable. */

@@ -1,7 +1,7 @@
 /* LoadFile2 on the vendor media path LINUX_EFI_INITRD_MEDIA_GUID (UEFI 2.10, section 13.2). */
 #include "initrd.h"
 
-#include "cpu.h"
+#include <cpu.h>
 
 static const EFI_GUID load_file2_guid = EFI_LOAD_FILE2_PROTOCOL_GUID;
 static const EFI_GUID device_path_guid = EFI_DEVICE_PATH_PROTOCOL_GUID;

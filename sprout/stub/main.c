@@ -4,7 +4,7 @@
  * Nothing is printed and nothing waits, unless something is wrong; then one line says what, and the
  * firmware goes on with its next boot option. */
 #include "clock.h"
-#include "cpu.h"
+#include <cpu.h>
 #include "handover.h"
 #include "partition.h"
 #include "report.h"

@@ -1,7 +1,7 @@
 /* PE/COFF specification, "File Headers" and "Section Table (Section Headers)". */
 #include "pe.h"
 
-#include "cpu.h"
+#include <cpu.h>
 
 #define COFF_HEADER_SIZE 24 /* with the signature "PE\0\0" before it */
 #define OPTIONAL_HEADER_SIZE 112 /* of PE32+, up to the data directories */

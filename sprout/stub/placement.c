@@ -4,7 +4,7 @@
  * can make it executable, and that takes one copy. */
 #include "placement.h"
 
-#include "cpu.h"
+#include <cpu.h>
 
 static const EFI_GUID memory_attribute_guid = EFI_MEMORY_ATTRIBUTE_PROTOCOL_GUID;
 

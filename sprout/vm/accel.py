@@ -79,12 +79,12 @@ def kvm_state(qemu: Qemu, machine: Machine, *, cache: Path | None = None) -> Kvm
 
 
 def default_cache() -> Path | None:
-    """Give this user's cache directory for Sprout (XDG base directories), if there is a home."""
+    """Give where answers are kept (XDG base directories), or None for a user without a home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if base.startswith("/"):
-        return Path(base) / "sprout"
+        return Path(base) / "sprout/accel"
     home = os.environ.get("HOME", "")
-    return Path(home) / ".cache/sprout" if home.startswith("/") else None
+    return Path(home) / ".cache/sprout/accel" if home.startswith("/") else None
 
 
 def tiny_boot(qemu: Qemu, machine: Machine, timeout_s: float) -> Run:

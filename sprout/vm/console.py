@@ -25,7 +25,6 @@ _FAILURES = (
     ("kernel oops", re.compile(r"^(?P<why>(?:Oops:|BUG:|kernel BUG at|Internal error:).*)")),
     ("kernel oops", re.compile(r"^(?P<why>(?:general protection fault|double fault)\b.*)")),
     ("kernel oops", re.compile(r"^(?P<why>Unable to handle kernel .*)")),
-    ("kernel panic", re.compile(r"(?P<why>VFS: (?:Unable to mount root|Cannot open root).*)")),
     ("CPU exception", re.compile(r"!!!! ?X64 Exception Type - (?P<why>[^!]*?) *(?:CPU Apic|!!!!)")),
     ("the boot stub failed", re.compile(r"^sprout: (?P<why>.*)")),
     ("init failed", re.compile(r"^sprout-init: (?P<why>.*)")),

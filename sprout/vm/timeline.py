@@ -64,24 +64,26 @@ class Timeline:
     def table(self, columns: int = 80, *, colour: bool = False) -> str:
         """Give the timeline as text of at most `columns` columns (at least 60)."""
         total = sum(phase.ticks for phase in self.phases)
-        ticks = self.tsc_hz == 0
-        width = max([17, *(len(phase.name) for phase in self.phases)])
-        bar = max(8, min(_BAR, columns - width - 28))
-        rows = [f"{'phase':<{width}}{'ticks' if ticks else 'ms':>17}{'share':>9}"]
-        begin = 0
+        unit = "ms" if self.tsc_hz else "ticks"
+        host = f"{self.host_ms:,.1f}" + ("" if self.tsc_hz else " ms")
+        names = [phase.name for phase in self.phases] + ["power-on to ready"]
+        amounts = [self._amount(phase.ticks) for phase in self.phases] + [self._amount(total)]
+        name = max(map(len, names))
+        amount = max(map(len, [*amounts, host, unit])) + 2
+        bar = min(_BAR, columns - name - amount - 10)
+        rows = [f"{'phase':<{name}}{unit:>{amount}}   share"]
+        end = 0
         for index, phase in enumerate(self.phases):
-            begin += phase.ticks
-            share = phase.ticks / total if total else 0.0
-            first = round((begin - phase.ticks) / total * bar) if total else 0
-            blocks = max(round(begin / total * bar) - first if total else 0, 1)
-            drawn = " " * min(first, bar - 1) + "█" * blocks
+            first = end * bar // (total or 1)
+            end += phase.ticks
+            last = end * bar // (total or 1)
+            drawn = " " * min(first, bar - 1) + "█" * max(last - first, 1)
             if colour:
                 drawn = f"\x1b[{_COLOURS[index % len(_COLOURS)]}m{drawn}\x1b[0m"
-            amount = self._amount(phase.ticks)
-            rows.append(f"{phase.name:<{width}}{amount:>17}{share:>8.1%}  {drawn}")
-        rows.append(f"{'power-on to ready':<{width}}{self._amount(total):>17}")
-        host = f"{self.host_ms:,.1f}" + (" ms" if ticks else "")
-        rows.append(f"{'on the host clock':<{width}}{host:>17}")
+            share = phase.ticks / (total or 1)
+            rows.append(f"{phase.name:<{name}}{amounts[index]:>{amount}}{share:>8.1%}  {drawn}")
+        rows.append(f"{names[-1]:<{name}}{amounts[-1]:>{amount}}")
+        rows.append(f"{'on the host clock':<{name}}{host:>{amount}}")
         return "\n".join([*self._title(columns), *rows]) + "\n"
 
     def _amount(self, ticks: int) -> str:

@@ -182,9 +182,7 @@ def test_nothing_is_left_when_the_tool_is_ended(
         finally:
             tool.kill()
     assert tool.returncode != 0
-    assert wait_for(lambda: [pid for pid in running if not Path(f"/proc/{pid}").exists()]) == (
-        running
-    )
+    assert wait_for(lambda: [pid for pid in running if has_ended(pid)]) == running
     assert list(tmp_path.iterdir()) == []
     if number != signal.SIGINT:  # which `sprout` reports, and this little program does not
         assert errors == ""
@@ -197,14 +195,29 @@ def wait_for(look: Callable[[], list[int]]) -> list[int]:
     return found
 
 
+def state(pid: int) -> tuple[str, str, int]:
+    """Give a process's name, its state's letter and its parent; see proc(5)."""
+    name, rest = Path(f"/proc/{pid}/stat").read_text().split("(", 1)[1].rsplit(")", 1)
+    letter, parent, *_ = rest.split()
+    return name, letter, int(parent)
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a process is gone, or dead and not yet reaped by whatever is process 1 here."""
+    try:
+        return state(pid)[1] == "Z"
+    except OSError:
+        return True
+
+
 def qemu_processes(parent: int) -> list[int]:
     """Give the QEMU processes whose parent is `parent`."""
     found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            name, rest = status.read_text().split("(", 1)[1].rsplit(")", 1)
+            name, _, its_parent = state(int(entry.name))
         except OSError:
             continue
-        if name.startswith("qemu-system") and int(rest.split()[1]) == parent:
-            found.append(int(status.parent.name))
+        if name.startswith("qemu-system") and its_parent == parent:
+            found.append(int(entry.name))
     return found

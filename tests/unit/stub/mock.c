@@ -36,10 +36,13 @@ static EFI_STATUS allocate_pages(uint32_t type, uint32_t memory_type, UINTN page
     if (mock.memory_is_full)
         return EFI_OUT_OF_RESOURCES;
     size_t size = pages * EFI_PAGE_SIZE;
-    size_t alignment = mock.misaligned ? 2 * EFI_PAGE_SIZE : EFI_PAGE_SIZE;
-    mock.allocation = aligned_alloc(alignment, size + 2 * EFI_PAGE_SIZE);
+    if (mock.misaligned)
+        mock.allocation =
+            aligned_alloc(2 * EFI_PAGE_SIZE, (size + 2 * EFI_PAGE_SIZE) & ~EFI_PAGE_SIZE);
+    else
+        mock.allocation = aligned_alloc(EFI_PAGE_SIZE, size);
     CHECK(mock.allocation != NULL);
-    memset(mock.allocation, 0xa5, size + 2 * EFI_PAGE_SIZE);
+    memset(mock.allocation, 0xa5, size);
     mock.allocated_pages = pages;
     mock.allocated_type = memory_type;
     *memory = (uintptr_t)mock.allocation + (mock.misaligned ? EFI_PAGE_SIZE : 0);
@@ -62,7 +65,8 @@ static EFI_STATUS free_pages(EFI_PHYSICAL_ADDRESS memory, UINTN pages)
 
 static EFI_STATUS handle_protocol(EFI_HANDLE handle, const EFI_GUID *protocol, void **interface)
 {
-    if (handle == &self_handle && same_guid(protocol, &loaded_image_guid)) {
+    if (handle == &self_handle && !mock.hides_image &&
+        same_guid(protocol, &loaded_image_guid)) {
         *interface = &mock.image;
         return EFI_SUCCESS;
     }
@@ -118,6 +122,8 @@ static EFI_STATUS install(EFI_HANDLE *handle, ...)
     CHECK(*handle == NULL && mock.initrd == NULL);
     EFI_LOAD_FILE2_PROTOCOL *interface = initrd_interface(list);
     va_end(list);
+    if (mock.refuses_initrd)
+        return EFI_OUT_OF_RESOURCES;
     if (mock.foreign_initrd != NULL && !mock.foreign_is_found_first)
         return EFI_ALREADY_STARTED;
     mock.initrd = interface;
@@ -139,13 +145,13 @@ static EFI_STATUS uninstall(EFI_HANDLE handle, ...)
 static EFI_STATUS calculate_crc32(const void *data, UINTN size, uint32_t *crc)
 {
     CHECK(data == &mock.boot && size == sizeof(mock.boot));
-    *crc = 0xffffffff;
+    uint32_t value = 0xffffffff; /* `crc` may lie in `data` */
     for (size_t i = 0; i < size; i++) {
-        *crc ^= ((const uint8_t *)data)[i];
+        value ^= ((const uint8_t *)data)[i];
         for (int bit = 0; bit < 8; bit++)
-            *crc = *crc >> 1 ^ (*crc & 1 ? 0xedb88320 : 0);
+            value = value >> 1 ^ (value & 1 ? 0xedb88320 : 0);
     }
-    *crc = ~*crc;
+    *crc = ~value;
     return EFI_SUCCESS;
 }
 

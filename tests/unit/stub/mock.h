@@ -35,6 +35,8 @@ struct mock {
     EFI_CONFIGURATION_TABLE tables[2];
     const void *device_path; /* of image.DeviceHandle */
     char console[1024];      /* what was printed, as ASCII */
+    bool hides_image;        /* there is no loaded image protocol */
+    bool refuses_initrd;     /* LoadFile2 cannot be installed */
 
     struct mock_variable variables[MOCK_VARIABLES];
     bool variables_are_full;

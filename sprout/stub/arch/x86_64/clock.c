@@ -1,7 +1,7 @@
 /* The time stamp counter's frequency: from CPUID, or measured across the stub's own work. */
 #include "clock.h"
 
-#include "cpu.h"
+#include <cpu.h>
 
 /* No processor that runs UEFI in 64-bit mode has a slower or a faster counter. */
 #define LEAST_HZ 100000000u

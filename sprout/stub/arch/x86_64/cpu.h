@@ -1,6 +1,7 @@
 /* Everything that only this processor can do: the one file with instructions in it.
  *
- * Host tests put a mock of the same name before this one on the include path. */
+ * Included in angle brackets, so that the include path alone decides: it names this directory, or
+ * the host tests' mock. */
 #ifndef SPROUT_CPU_H
 #define SPROUT_CPU_H
 #include "proto/system_table.h"

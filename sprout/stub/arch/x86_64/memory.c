@@ -1,5 +1,5 @@
 /* The functions that a compiler may call on its own in freestanding code (C11, section 4). */
-#include "cpu.h"
+#include <cpu.h>
 
 void *memcpy(void *restrict to, const void *restrict from, size_t size);
 void *memset(void *to, int byte, size_t size);

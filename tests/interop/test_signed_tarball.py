@@ -1,0 +1,236 @@
+"""kernel.org's format, served from loopback and verified by the real gpgv."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import lzma
+import tarfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from conftest import Sprout, assert_one_error
+
+from sprout.base.errors import SproutError
+from sprout.base.run import check, run
+from sprout.kernel import tarball
+from sprout.kernel.fetch import Store, ensure, resolve
+from sprout.kernel.sources import Source, TarballOrigin, load_lock, load_sources
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Site:
+    """A directory served on loopback, a tree whose only origin it is, and a way to sign for it."""
+
+    served: Path
+    tree: Path
+    gpg: Path
+    signer: str
+
+    def source(self) -> Source:
+        return load_sources(self.tree)["linux-6.12"]
+
+    def publish(self, version: str, *, says: str | None = None, padding: int = 0) -> Path:
+        """Put a signed tarball up; `says` is the version its Makefile claims."""
+        numbers = (says or version).split(".")
+        names = ("VERSION", "PATCHLEVEL", "SUBLEVEL")
+        text = "".join(f"{n} = {v}\n" for n, v in zip(names, numbers, strict=True))
+        tar = self.served / f"linux-{version}.tar"
+        with tarfile.open(tar, "w") as archive:
+            for name, data in (("Makefile", text.encode()), ("padding", bytes(padding))):
+                info = tarfile.TarInfo(f"linux-{version}/{name}")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        self.sign(tar)
+        packed = tar.with_suffix(".tar.xz")
+        packed.write_bytes(lzma.compress(tar.read_bytes()))
+        tar.unlink()
+        with (self.served / "sha256sums.asc").open("a") as index:
+            index.write(f"{'0' * 64}  linux-{version}.tar.xz\n")
+        return packed
+
+    def sign(self, tar: Path, *extra: str, signer: str | None = None) -> None:
+        words = ["gpg", "--homedir", str(self.gpg), "--batch", "--yes", "--passphrase", ""]
+        words += [*extra, "--local-user", signer or self.signer, "--detach-sign", "--armor"]
+        check([*words, "-o", f"{tar.with_suffix('.tar.sign')}", str(tar)], "gpg failed")
+
+
+def new_key(home: Path, name: str, *options: str) -> str:
+    words = ["gpg", "--homedir", home, "--batch", "--passphrase", "", *options]
+    check([*words, "--quick-gen-key", f"{name} <{name}@example>", "ed25519", "sign", "1y"], "gpg")
+    listing = check(["gpg", "--homedir", home, "--with-colons", "-k", f"{name}@example"], "gpg")
+    return next(
+        line.split(":")[9] for line in listing.decode().splitlines() if line.startswith("fpr")
+    )
+
+
+@pytest.fixture
+def site(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    base = tmp_path_factory.mktemp("site")
+    home, served = base / "g", base / "served"
+    home.mkdir(mode=0o700)
+    served.mkdir()
+    signer = new_key(home, "release")
+    armored = check(["gpg", "--homedir", home, "--armor", "--export", signer], "gpg")
+    (tree / "kernels/keys" / f"{signer}.asc").write_bytes(armored)
+    handler = partial(_Quiet, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (tree / "kernels/sources.lock").unlink()
+        (tree / "kernels/sources.toml").write_text(
+            f"""
+            ["linux-6.12"]
+            series = "6.12"
+            [["linux-6.12".origins]]
+            name = "loopback"
+            kind = "tarball"
+            base = "http://127.0.0.1:{server.server_port}/"
+            index = "sha256sums.asc"
+            file = "linux-{{version}}.tar.xz"
+            signature = "linux-{{version}}.tar.sign"
+            keys = ["{signer}"]
+            """
+        )
+        yield Site(served, tree, home, signer)
+        server.shutdown()
+    run(["gpgconf", "--homedir", home, "--kill", "all"])
+
+
+def resolve_now(site: Site, tmp_path: Path) -> Path:
+    """Resolve and unpack; give the unpacked tree."""
+    store = Store(tmp_path / "store")
+    pin = resolve(site.tree, store, site.source(), locked=False)
+    return store.tree(pin.sha256)
+
+
+def refused(site: Site, tmp_path: Path, words: str) -> None:
+    """Check that it is refused for that reason, with nothing left behind."""
+    with pytest.raises(SproutError, match=words):
+        resolve_now(site, tmp_path)
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+    assert not list((tmp_path / "store").glob("fetch-*"))
+    assert not (site.tree / "kernels/sources.lock").exists()
+
+
+def test_newest_of_the_series_is_verified_locked_and_unpacked(site: Site, tmp_path: Path) -> None:
+    for version in ("6.12.9", "6.12.10", "6.11.99", "6.120.1"):
+        site.publish(version)
+    unpacked = resolve_now(site, tmp_path)
+    assert "SUBLEVEL = 10" in (unpacked / "Makefile").read_text()
+    (pin,) = load_lock(site.tree)
+    assert (pin.origin, pin.upstream, pin.file) == ("loopback", "6.12.10", "linux-6.12.10.tar.xz")
+
+
+def test_altered_tarball(site: Site, tmp_path: Path) -> None:
+    packed = site.publish("6.12.9")
+    data = bytearray(lzma.decompress(packed.read_bytes()))
+    data[700] ^= 1
+    packed.write_bytes(lzma.compress(bytes(data)))
+    refused(site, tmp_path, "not the ones that were signed")
+
+
+def test_truncated_tarball(site: Site, tmp_path: Path) -> None:
+    packed = site.publish("6.12.9")
+    packed.write_bytes(packed.read_bytes()[:-20])
+    refused(site, tmp_path, "truncated or damaged")
+
+
+def test_tarball_signed_by_a_stranger(site: Site, tmp_path: Path) -> None:
+    packed = site.publish("6.12.9")
+    tar = packed.with_suffix("")
+    tar.write_bytes(lzma.decompress(packed.read_bytes()))
+    site.sign(tar, signer=new_key(site.gpg, "stranger"))
+    refused(site, tmp_path, "signed by a key that is not pinned")
+
+
+def test_signature_by_an_expired_key(site: Site, tmp_path: Path) -> None:
+    long_ago = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC).strftime("%Y%m%dT%H%M%S")
+    old = new_key(site.gpg, "old", "--faked-system-time", f"{long_ago}!")
+    export = ["gpg", "--homedir", site.gpg, "--armor", "--export", old]
+    (site.tree / "kernels/keys" / f"{old}.asc").write_bytes(check(export, "gpg"))
+    toml = site.tree / "kernels/sources.toml"
+    toml.write_text(toml.read_text().replace(f'["{site.signer}"]', f'["{old}"]'))
+    packed = site.publish("6.12.9")
+    tar = packed.with_suffix("")
+    tar.write_bytes(lzma.decompress(packed.read_bytes()))
+    site.sign(tar, "--faked-system-time", f"{long_ago}!", signer=old)
+    refused(site, tmp_path, "the key has expired")
+
+
+def test_no_signature_at_all(site: Site, tmp_path: Path) -> None:
+    site.publish("6.12.9")
+    (site.served / "linux-6.12.9.tar.sign").write_text("hello")
+    refused(site, tmp_path, "that is no signature")
+    (site.served / "linux-6.12.9.tar.sign").unlink()
+    refused(site, tmp_path, "404")
+
+
+def test_old_version_under_a_new_name(site: Site, tmp_path: Path) -> None:
+    site.publish("6.12.99", says="6.12.3")
+    refused(site, tmp_path, r"holds Linux 6\.12\.3, not 6\.12\.99")
+
+
+def test_over_long_tarball(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.publish("6.12.9", padding=32 << 20)
+    monkeypatch.setattr(tarball, "MAX_UNPACKED_BYTES", 16 << 20)
+    refused(site, tmp_path, "unpacks to more than 16,777,216 bytes")
+    monkeypatch.setattr(tarball, "MAX_PACKED_BYTES", 1 << 10)
+    refused(site, tmp_path, "is longer than 1,024 bytes")
+
+
+def test_file_that_changed_after_it_was_locked(site: Site, tmp_path: Path) -> None:
+    site.publish("6.12.9")
+    resolve_now(site, tmp_path)
+    (pin,) = load_lock(site.tree)
+    site.publish("6.12.9", padding=99)  # signed, but not what was locked
+    with pytest.raises(SproutError, match="the lock says"):
+        ensure(site.tree, Store(tmp_path / "other"), site.source(), pin, locked=False)
+    assert load_lock(site.tree) == (pin,)
+
+
+def test_version_that_is_gone(site: Site, tmp_path: Path) -> None:
+    packed = site.publish("6.12.9")
+    resolve_now(site, tmp_path)
+    (pin,) = load_lock(site.tree)
+    packed.unlink()
+    (site.served / "sha256sums.asc").unlink()
+    site.publish("6.12.10")
+    empty = Store(tmp_path / "other")
+    with pytest.raises(SproutError, match="404"):
+        ensure(site.tree, empty, site.source(), pin, locked=True)
+    assert load_lock(site.tree) == (pin,)
+    assert ensure(site.tree, empty, site.source(), pin, locked=False).upstream == "6.12.10"
+    assert [pin.upstream for pin in load_lock(site.tree)] == ["6.12.10"]
+
+
+def test_address_that_is_no_web_address(site: Site) -> None:
+    origin = site.source().origins[0]
+    assert isinstance(origin, TarballOrigin)
+    toml = site.tree / "kernels/sources.toml"
+    toml.write_text(toml.read_text().replace(origin.base, "file:///etc/"))
+    changed = site.source().origins[0]
+    assert isinstance(changed, TarballOrigin)
+    with pytest.raises(SproutError, match="not an http"):
+        tarball.newest_version(changed)
+
+
+def test_command_refuses_an_altered_tarball(site: Site, sprout: Sprout, tmp_path: Path) -> None:
+    packed = site.publish("6.12.9")
+    tar = bytearray(lzma.decompress(packed.read_bytes()))
+    tar[1024] ^= 1
+    packed.write_bytes(lzma.compress(bytes(tar)))
+    cache = tmp_path / "cache"
+    output = sprout("--tree", site.tree, "build", "zone-kernel", env={"SPROUT_CACHE": str(cache)})
+    assert_one_error(output, "linux-6.12.9.tar.xz", "signature does not verify")
+    assert not (cache / "sources").exists()
+    assert not (site.tree / "kernels/sources.lock").exists()
