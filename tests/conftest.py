@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import ROOT, Sprout, built, command
 
-from sprout.base.run import Output, run
-
-ROOT = Path(__file__).parents[1]
 TOOLS = (
     *("gcc", "make", "ld", "flex", "bison", "bc", "lz4", "xz", "patch", "ccache"),
     *("gpgv", "gpg", "clang", "lld-link", "ld.lld", "objdump"),
@@ -33,8 +29,6 @@ TOOLS = (
     ),
 )
 _TREE_PARTS = ("images.toml", "kernels", "initramfs", "signing", "SConstruct")
-
-Sprout = Callable[..., Output]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -72,25 +66,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_NothingSkipped(), "nothing-skipped")
 
 
-def command(*words: str | Path, env: dict[str, str] | None = None, cwd: Path = ROOT) -> Output:
-    """Run the real `sprout` command and give what it printed."""
-    environment = {**os.environ, **(env or {})}
-    return run([sys.executable, "-m", "sprout", *words], cwd=cwd, env=environment, timeout=1500)
-
-
 @pytest.fixture(scope="session")
 def sprout() -> Sprout:
     """The real command, as a function of its words."""
     return command
-
-
-def built(target: str, file: str) -> Path:
-    """Build a target of this checkout with the real command and give one of its files."""
-    output = command("build", target)
-    assert output.status == 0, output.stderr.decode()
-    path = ROOT / "build" / target / file
-    assert path.is_file()
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -135,15 +114,3 @@ def tree(tmp_path: Path) -> Path:
         else:
             shutil.copyfile(source, copy / name)
     return copy
-
-
-def assert_one_error(output: Output, *parts: str, status: int = 1) -> None:
-    """Check the shape of a refusal: its status, one error line, one hint, no traceback."""
-    text = output.stderr.decode()
-    assert output.status == status, text
-    assert text.count("error: ") == 1, text
-    assert text.count("hint: ") == 1, text
-    assert "Traceback" not in text, text
-    line = next(line for line in text.splitlines() if line.startswith("error: "))
-    for part in parts:
-        assert part in line, text

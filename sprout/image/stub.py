@@ -48,8 +48,6 @@ _LINK = (
     "/nxcompat",
     # The time stamp is the image builder's; a clock here would change the bytes each time.
     "/timestamp:0",
-    # Whole pages, so that code can be executable without being writable.
-    "/align:4096",
     "/filealign:512",
 )
 

@@ -72,7 +72,8 @@ static struct failure prepare(struct handover *handover)
 
 /* The stamp of the hand-over is in the variables, so it has to be taken before they are written,
  * and the writing counts as the kernel's time. To keep that short, whatever does not need the stamp
- * is published before it; the PM timer runs meanwhile, so that time is calibration, not a loss.
+ * is published before it (the PM timer is calibrated across that), and two variables remain; OVMF
+ * 2022.11 and 2025.02 take 0.27 to 0.29 million instructions for each variable.
  * `bytes_copied` is what has been copied by then: Linux fetches its initrd later. */
 static void publish(struct handover *handover, struct clock *clock, uint64_t entered)
 {

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Sprout, assert_one_error
+from commands import ROOT, Sprout, assert_one_error
 
 from sprout.base.run import Output, run
 

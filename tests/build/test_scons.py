@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import ROOT, Sprout
+from commands import ROOT, Sprout
 
 from sprout.base.files import sha256_file
 from sprout.base.run import Output, run
@@ -22,7 +22,7 @@ MADE = re.compile(r"^\S+: (?:making it|from the cache)", re.MULTILINE)
 
 
 def scons(tree: Path, *words: str) -> Output:
-    command = [sys.executable, "-m", "SCons", "-C", tree, *words]
+    command = [sys.executable, "-m", "SCons", "-C", str(tree), *words]
     return run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=1500)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from test_signed_tarball import new_key
+from pgp import new_key
 
 from sprout.base.errors import SproutError
 from sprout.base.files import sha256_file
@@ -49,8 +49,8 @@ class Archive:
         inrelease = self.root / "InRelease"
         inrelease.unlink(missing_ok=True)
         if sign:
-            words = ["gpg", "--homedir", self.gpg, "--batch", "-u", self.signer, "--clearsign"]
-            check([*words, "-o", inrelease, self.root / "Release"], "gpg")
+            words = ["gpg", "--homedir", str(self.gpg), "--batch", "-u", self.signer, "--clearsign"]
+            check([*words, "-o", str(inrelease), str(self.root / "Release")], "gpg")
 
     def _package(self, version: str) -> str:
         upstream = version.split("-", maxsplit=1)[0]

@@ -14,7 +14,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import Sprout, assert_one_error
+from commands import Sprout, assert_one_error
+from pgp import new_key
 
 from sprout.base.errors import SproutError
 from sprout.base.run import check, run
@@ -60,18 +61,17 @@ class Site:
         return packed
 
     def sign(self, tar: Path, *extra: str, signer: str | None = None) -> None:
-        words = ["gpg", "--homedir", str(self.gpg), "--batch", "--yes", "--passphrase", ""]
-        words += [*extra, "--local-user", signer or self.signer, "--detach-sign", "--armor"]
+        words: list[str | Path] = ["gpg", "--homedir", self.gpg, "--batch", "--yes"]
+        words += [
+            "--passphrase",
+            "",
+            *extra,
+            "--local-user",
+            signer or self.signer,
+            "--detach-sign",
+            "--armor",
+        ]
         check([*words, "-o", f"{tar.with_suffix('.tar.sign')}", str(tar)], "gpg failed")
-
-
-def new_key(home: Path, name: str, *options: str) -> str:
-    words = ["gpg", "--homedir", home, "--batch", "--passphrase", "", *options]
-    check([*words, "--quick-gen-key", f"{name} <{name}@example>", "ed25519", "sign", "1y"], "gpg")
-    listing = check(["gpg", "--homedir", home, "--with-colons", "-k", f"{name}@example"], "gpg")
-    return next(
-        line.split(":")[9] for line in listing.decode().splitlines() if line.startswith("fpr")
-    )
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_tarball_signed_by_a_stranger(site: Site, tmp_path: Path) -> None:
 def test_signature_by_an_expired_key(site: Site, tmp_path: Path) -> None:
     long_ago = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC).strftime("%Y%m%dT%H%M%S")
     old = new_key(site.gpg, "old", "--faked-system-time", f"{long_ago}!")
-    export = ["gpg", "--homedir", site.gpg, "--armor", "--export", old]
+    export = ["gpg", "--homedir", str(site.gpg), "--armor", "--export", old]
     (site.tree / "kernels/keys" / f"{old}.asc").write_bytes(check(export, "gpg"))
     toml = site.tree / "kernels/sources.toml"
     toml.write_text(toml.read_text().replace(f'["{site.signer}"]', f'["{old}"]'))

@@ -133,7 +133,7 @@ def code_of(package: Path, module: str, tmp_path: Path) -> str:
         "print(code_digest(sys.argv[1], Memo(Path(sys.argv[2]))))"
     )
     memo = tmp_path / "memo.json"
-    words = [sys.executable, "-c", script, module, memo]
+    words = [sys.executable, "-c", script, module, str(memo)]
     output = run(words, cwd=package, env={"PYTHONPATH": str(package)})
     assert output.status == 0, output.stderr.decode()
     return output.stdout.decode()

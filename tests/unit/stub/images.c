@@ -1,3 +1,4 @@
+#define _POSIX_C_SOURCE 200809L
 #include "images.h"
 
 #include <stdlib.h>
@@ -68,9 +69,9 @@ uint8_t *boot_image(const uint8_t *kernel, size_t kernel_size, uint32_t linux_si
                     const char *text, const char *initrd, size_t *size)
 {
     uint32_t at = 0x1000, total = 0x3000 + pages(linux_size);
-    uint8_t *image = aligned_alloc(4096, total);
-    CHECK(image != NULL);
-    memset(image, 0, total);
+    void *memory = NULL;
+    CHECK(posix_memalign(&memory, 8192, total) == 0);
+    uint8_t *image = memset(memory, 0, total);
     pe_headers(image, total, 0x400);
     if (text != NULL) {
         pe_add(image, ".cmdline", at, (uint32_t)strlen(text), 0x400, 512, 0x40000040);

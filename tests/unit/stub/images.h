@@ -49,7 +49,8 @@ void pe_add(uint8_t *image, const char *name, uint32_t address, uint32_t size, u
 void kernel_image(uint8_t *file);
 
 /* A boot image as the firmware loads it. `text` and `initrd` may be NULL; `linux_size` is the
- * VirtualSize of `.linux`, which comes last. Gives page-aligned memory, to be freed. */
+ * VirtualSize of `.linux`, which comes last. Gives memory to be freed, in which `.linux` is aligned
+ * to 4 KiB and not to 8. */
 uint8_t *boot_image(const uint8_t *kernel, size_t kernel_size, uint32_t linux_size,
                     const char *text, const char *initrd, size_t *size);
 

@@ -1,3 +1,4 @@
+#define _POSIX_C_SOURCE 200809L
 #include "mock.h"
 
 #include <stdarg.h>
@@ -33,19 +34,15 @@ static EFI_STATUS allocate_pages(uint32_t type, uint32_t memory_type, UINTN page
 {
     CHECK(type == ALLOCATE_ANY_PAGES);
     CHECK(mock.allocation == NULL);
-    if (mock.memory_is_full)
+    if (mock.memory_is_full || (mock.memory_limit != 0 && pages > mock.memory_limit))
         return EFI_OUT_OF_RESOURCES;
     size_t size = pages * EFI_PAGE_SIZE;
-    if (mock.misaligned)
-        mock.allocation =
-            aligned_alloc(2 * EFI_PAGE_SIZE, (size + 2 * EFI_PAGE_SIZE) & ~EFI_PAGE_SIZE);
-    else
-        mock.allocation = aligned_alloc(EFI_PAGE_SIZE, size);
-    CHECK(mock.allocation != NULL);
-    memset(mock.allocation, 0xa5, size);
+    size_t offset = mock.misaligned ? EFI_PAGE_SIZE : 0;
+    CHECK(posix_memalign(&mock.allocation, 2 * EFI_PAGE_SIZE, offset + size) == 0);
+    memset(mock.allocation, 0xa5, offset + size);
     mock.allocated_pages = pages;
     mock.allocated_type = memory_type;
-    *memory = (uintptr_t)mock.allocation + (mock.misaligned ? EFI_PAGE_SIZE : 0);
+    *memory = (uintptr_t)mock.allocation + offset;
     return EFI_SUCCESS;
 }
 

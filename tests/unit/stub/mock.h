@@ -48,6 +48,7 @@ struct mock {
     void *allocation; /* the one that AllocatePages gave */
     size_t allocated_pages;
     uint32_t allocated_type;
+    size_t memory_limit; /* pages that may be allocated; 0: any number */
     bool memory_is_full;
     bool misaligned; /* AllocatePages gives an odd page */
 
