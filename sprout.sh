@@ -11,7 +11,7 @@ packages=(
     # the tool itself
     python3 python3-venv ca-certificates
     # kernels: compiler, Kconfig, compression, objtool's library
-    gcc libc6-dev make binutils flex bison bc libelf-dev lz4 xz-utils patch ccache
+    gcc libc6-dev make binutils flex bison bc libelf-dev lz4 xz-utils patch
     # verifying what kernel.org signs
     gpgv gpg
     # boot stub and first user space

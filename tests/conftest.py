@@ -10,7 +10,7 @@ import pytest
 from commands import ROOT, Sprout, built, command
 
 TOOLS = (
-    *("gcc", "make", "ld", "flex", "bison", "bc", "lz4", "xz", "patch", "ccache"),
+    *("gcc", "make", "ld", "flex", "bison", "bc", "lz4", "xz", "patch"),
     *("gpgv", "gpg", "clang", "lld-link", "ld.lld", "objdump"),
     *("sfdisk", "mformat", "mcopy", "fsck.vfat", "qemu-system-x86_64"),
     *(

@@ -8,7 +8,7 @@ or a bootable disk. The machine is ended as soon as the guest says that it is re
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import shutil
 import sys
 import tempfile
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sprout.base.errors import SproutError, UsageError
-from sprout.base.files import read_bounded, write_file
+from sprout.base.files import read_bounded
 from sprout.build.artifacts import Ingredients, lay_out_image
 from sprout.build.driver import build
 from sprout.build.graph import load_graph
@@ -31,6 +31,7 @@ from sprout.image.uki import MAX_IMAGE_BYTES
 from sprout.initramfs.cpio import read_cpio
 from sprout.vm.accel import CHOICES
 from sprout.vm.boot import BootResult, boot
+from sprout.vm.timeline import write_json
 
 _TIMEOUT_S = 120.0
 
@@ -148,14 +149,15 @@ def _boot(arguments: argparse.Namespace, disk: Path, image: str, log: Path) -> i
     )
     _print_timeline(result)
     if arguments.json is not None:
-        data = json.dumps(result.timeline.to_json(), indent=2) + "\n"
-        write_file(arguments.json, data.encode())
+        write_json(arguments.json, result.timeline)
     return 0
 
 
 def _print_timeline(result: BootResult) -> None:
-    columns = min(shutil.get_terminal_size().columns, 120) if sys.stdout.isatty() else 80
-    print(result.timeline.table(columns))
+    terminal = sys.stdout.isatty()
+    columns = min(shutil.get_terminal_size().columns, 120) if terminal else 80
+    colour = terminal and "NO_COLOR" not in os.environ
+    print(result.timeline.table(columns, colour=colour), end="")
 
 
 def _head(path: Path) -> bytes:

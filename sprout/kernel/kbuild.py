@@ -53,6 +53,10 @@ class Kbuild:
             "KBUILD_BUILD_USER": "sprout",
             "KBUILD_BUILD_HOST": "sprout",
             "KBUILD_BUILD_VERSION": "1",
+            # The preprocessor's own pass costs ccache as much as compiling does; the compiler's
+            # list of dependencies says the same.
+            "CCACHE_DEPEND": "1",
+            "CCACHE_COMPILERCHECK": "content",
         }
         # ccache keeps its files below HOME, or where the user says.
         for name in ("HOME", "CCACHE_DIR", "TMPDIR", "XDG_CACHE_HOME"):
