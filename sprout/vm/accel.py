@@ -115,7 +115,9 @@ def _reason(run: Run) -> str:
         return ""
     if run.end is End.TIMED_OUT:
         return f"a tiny boot did not end within {PROBE_S:.0f} s"
-    return f"a tiny boot failed: {run.end.value}: {run.text}".rstrip(": ")
+    # QEMU's own "error:" would read as if this boot had failed.
+    why = run.text.replace("error: ", "")
+    return f"a tiny boot failed: {run.end.value}: {why}".rstrip(": ")
 
 
 def _key(qemu: Qemu, machine: Machine) -> str:

@@ -114,7 +114,7 @@ def test_kernel_without_an_init_panics_and_is_named(
 
 def test_time_limit(sprout: Sprout, zone_disk: Path) -> None:
     output = sprout("boot", "zone", "--timeout", "2")
-    assert_one_error(output, "zone", "2 s")
+    assert_one_error(output, "zone", "not ready within 2 s")
 
 
 @pytest.mark.parametrize(

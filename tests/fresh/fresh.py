@@ -24,7 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 RELEASES = ("bookworm", "trixie")
 COMMANDS = ("boot", "test")
-_HOW_TO_REACH = ("http_proxy", "https_proxy", "no_proxy", "PIP_CERT", "PIP_INDEX_URL")
+_HOW_TO_REACH = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL")
+_CERTIFICATES = "/etc/this-machine.crt"
 # pivot_root and not chroot: in a chroot no user namespace can be made, and the suite needs one.
 _ENTER = """
 set -e
@@ -54,11 +55,8 @@ def make_tree(release: str, tree: Path) -> None:
     with sources.open("a") as out:
         out.write(f"deb {security} {release}-security main\n")
     shutil.copyfile("/etc/resolv.conf", tree / "etc/resolv.conf")
-    certificate = os.environ.get("PIP_CERT")
-    if certificate:
-        inside = tree / certificate.lstrip("/")
-        inside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(certificate, inside)
+    if "PIP_CERT" in os.environ:
+        shutil.copyfile(os.environ["PIP_CERT"], tree / _CERTIFICATES.lstrip("/"))
     subprocess.run(["chroot", str(tree), "useradd", "-m", "-u", "1000", "newcomer"], check=True)
     (tree / "etc/sudoers.d/newcomer").write_text("newcomer ALL=(ALL) NOPASSWD: ALL\n")
 
@@ -79,6 +77,8 @@ def run_command(tree: Path, command: str) -> tuple[int, float]:
         "LANG": "C.UTF-8",
         **{name: os.environ[name] for name in _HOW_TO_REACH if name in os.environ},
     }
+    if "PIP_CERT" in os.environ:
+        environment["PIP_CERT"] = _CERTIFICATES
     words = [f"{name}={value}" for name, value in environment.items()]
     inner = ["sh", "-c", f"cd ~/sprout && exec ./sprout.sh {command}"]
     started = time.monotonic()

@@ -32,9 +32,10 @@ def assert_one_error(output: Output, *parts: str, status: int = 1) -> None:
     """Check the shape of a refusal: its status, one error line, one hint, no traceback."""
     text = output.stderr.decode()
     assert output.status == status, text
-    assert text.count("error: ") == 1, text
-    assert text.count("hint: ") == 1, text
+    lines = text.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 1, text
+    assert len([line for line in lines if line.startswith("hint: ")]) == 1, text
     assert "Traceback" not in text, text
-    line = next(line for line in text.splitlines() if line.startswith("error: "))
     for part in parts:
-        assert part in line, text
+        assert part in errors[0], text
