@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sprout.base.errors import SproutError
-from sprout.base.progress import Progress
+from sprout.base.progress import Progress, say
 from sprout.base.run import find_program, started
 
 PROGRAMS: tuple[str, ...] = (
@@ -100,6 +100,7 @@ class Kbuild:
                     compiled += 1
                     progress.advance()
             process.wait()
+            log.flush()
             if process.returncode != 0:
                 raise self.failure(label, process.returncode)
         return compiled
@@ -109,8 +110,11 @@ class Kbuild:
         lines = self.log.read_text(errors="replace").splitlines()
         trouble = [index for index, line in enumerate(lines) if _MEANS_TROUBLE.search(line)]
         first = trouble[0] if trouble else max(len(lines) - 1, 0)
-        excerpt = [line.strip() for line in lines[first : first + _CONTEXT_LINES] if line.strip()]
-        problem = excerpt[0] if excerpt else f"make ended with status {status}"
+        for line in lines[first : first + _CONTEXT_LINES]:
+            say(f"  | {line}")
+        problem = lines[first].strip() if lines else f"make ended with status {status}"
+        for directory in (self.source, self.out):
+            problem = problem.replace(f"{directory}/", "")
         return SproutError(f"{label} failed: {problem}", f"The whole log is {self.log}.")
 
     def kconfig_environment(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,8 +86,11 @@ def run_machine(
 def _started(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     """Start QEMU with a connected socket as its standard input, and give the other end."""
     with contextlib.ExitStack() as stack:
+        # QEMU unlinks its snapshot file after making it; ended in between, it would leave it.
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="sprout-qemu-"))
         ours, theirs = map(stack.enter_context, socket.socketpair())
-        process = stack.enter_context(started(command, stdin=theirs.fileno()))
+        environment = {**os.environ, "TMPDIR": scratch}
+        process = stack.enter_context(started(command, stdin=theirs.fileno(), env=environment))
         theirs.close()  # QEMU holds the only other end, so its death is an end of file
         yield process, ours
 

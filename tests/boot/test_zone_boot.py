@@ -109,7 +109,7 @@ def test_kernel_without_an_init_panics_and_is_named(
     archive = tmp_path / "empty.cpio"
     archive.write_bytes(write_cpio([Entry("dev", 0o040755)], epoch=0))
     output = sprout("boot", "zone", "--initramfs", archive)
-    assert_one_error(output, "zone", "Kernel panic")
+    assert_one_error(output, "zone", "kernel panic: VFS: Unable to mount root fs")
 
 
 def test_time_limit(sprout: Sprout, zone_disk: Path) -> None:
