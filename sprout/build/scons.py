@@ -32,6 +32,8 @@ def define(script: dict[str, Any]) -> None:
     `script` brings SCons's own functions. Options: `-j N` is the one job budget, handed to the
     kernel's make; `--locked` refuses sources that the lock does not name.
     """
+    root = Path(script["Dir"]("#").abspath)
+    (root / "build").mkdir(exist_ok=True)
     script["AddOption"](
         "--locked",
         action="store_true",
@@ -44,10 +46,8 @@ def define(script: dict[str, Any]) -> None:
     script["SetOption"]("num_jobs", 1)
     settings = Settings(jobs if jobs > 1 else _requested_one(), bool(get_option("locked")))
     sys.stderr = _UsersWords(sys.stderr)
-    root = Path(script["Dir"]("#").abspath)
     try:
         tree = load_tree(root)
-        tree.build.mkdir(exist_ok=True)
         graph = load_graph(tree, settings)
         if not any(get_option(name) for name in ("clean", "no_exec", "help")):
             steps = graph.select(script["COMMAND_LINE_TARGETS"] or _disks(graph))

@@ -164,9 +164,10 @@ def test_interrupted_boot_leaves_nothing(
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=-1) as process:
         deadline = time.monotonic() + 60
-        while not qemu_of(process.pid) and time.monotonic() < deadline:
+        machines: list[int] = []
+        while not machines and time.monotonic() < deadline:
             time.sleep(0.05)
-        machines = qemu_of(process.pid)
+            machines = qemu_of(process.pid)
         assert machines
         process.send_signal(number)
         status = process.wait(60)
