@@ -3,107 +3,26 @@
 from __future__ import annotations
 
 import datetime
-import io
 import lzma
-import tarfile
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from commands import Sprout, assert_one_error
 from pgp import new_key
+from site_server import Site, serving
 
 from sprout.base.errors import SproutError
-from sprout.base.run import check, run
+from sprout.base.run import check
 from sprout.kernel import tarball
 from sprout.kernel.fetch import Store, ensure, resolve
-from sprout.kernel.sources import Source, TarballOrigin, load_lock, load_sources
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@dataclass(frozen=True)
-class Site:
-    """A directory served on loopback, a tree whose only origin it is, and a way to sign for it."""
-
-    served: Path
-    tree: Path
-    gpg: Path
-    signer: str
-
-    def source(self) -> Source:
-        return load_sources(self.tree)["linux-6.12"]
-
-    def publish(self, version: str, *, says: str | None = None, padding: int = 0) -> Path:
-        """Put a signed tarball up; `says` is the version its Makefile claims."""
-        numbers = (says or version).split(".")
-        names = ("VERSION", "PATCHLEVEL", "SUBLEVEL")
-        text = "".join(f"{n} = {v}\n" for n, v in zip(names, numbers, strict=True))
-        tar = self.served / f"linux-{version}.tar"
-        with tarfile.open(tar, "w") as archive:
-            for name, data in (("Makefile", text.encode()), ("padding", bytes(padding))):
-                info = tarfile.TarInfo(f"linux-{version}/{name}")
-                info.size = len(data)
-                archive.addfile(info, io.BytesIO(data))
-        self.sign(tar)
-        packed = tar.with_suffix(".tar.xz")
-        packed.write_bytes(lzma.compress(tar.read_bytes()))
-        tar.unlink()
-        with (self.served / "sha256sums.asc").open("a") as index:
-            index.write(f"{'0' * 64}  linux-{version}.tar.xz\n")
-        return packed
-
-    def sign(self, tar: Path, *extra: str, signer: str | None = None) -> None:
-        words: list[str | Path] = ["gpg", "--homedir", self.gpg, "--batch", "--yes"]
-        words += [
-            "--passphrase",
-            "",
-            *extra,
-            "--local-user",
-            signer or self.signer,
-            "--detach-sign",
-            "--armor",
-        ]
-        check([*words, "-o", f"{tar.with_suffix('.tar.sign')}", str(tar)], "gpg failed")
+from sprout.kernel.sources import TarballOrigin, load_lock
 
 
 @pytest.fixture
 def site(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    base = tmp_path_factory.mktemp("site")
-    home, served = base / "g", base / "served"
-    home.mkdir(mode=0o700)
-    served.mkdir()
-    signer = new_key(home, "release")
-    armored = check(["gpg", "--homedir", home, "--armor", "--export", signer], "gpg")
-    (tree / "kernels/keys" / f"{signer}.asc").write_bytes(armored)
-    handler = partial(_Quiet, directory=str(served))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        (tree / "kernels/sources.lock").unlink()
-        (tree / "kernels/sources.toml").write_text(
-            f"""
-            ["linux-6.12"]
-            series = "6.12"
-            [["linux-6.12".origins]]
-            name = "loopback"
-            kind = "tarball"
-            base = "http://127.0.0.1:{server.server_port}/"
-            index = "sha256sums.asc"
-            file = "linux-{{version}}.tar.xz"
-            signature = "linux-{{version}}.tar.sign"
-            keys = ["{signer}"]
-            """
-        )
-        yield Site(served, tree, home, signer)
-        server.shutdown()
-    run(["gpgconf", "--homedir", home, "--kill", "all"])
+    with serving(tree, tmp_path_factory.mktemp("site")) as served:
+        yield served
 
 
 def resolve_now(site: Site, tmp_path: Path) -> Path:
