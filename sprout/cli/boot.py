@@ -22,7 +22,7 @@ from sprout.build.artifacts import Ingredients, lay_out_image
 from sprout.build.driver import build
 from sprout.build.graph import load_graph
 from sprout.build.tree import Tree
-from sprout.cli.build import add_settings, settings
+from sprout.cli.build import add_settings, positive, settings
 from sprout.cli.where import chosen_tree
 from sprout.image.disk import make_disk, read_disk
 from sprout.image.gpt import is_gpt
@@ -33,7 +33,7 @@ from sprout.vm.accel import CHOICES
 from sprout.vm.boot import BootResult, boot
 from sprout.vm.timeline import write_json
 
-_TIMEOUT_S = 120.0
+_TIMEOUT_S = 120
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +47,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until", choices=("ready", "exit"), default="ready", help="when to stop (ready)"
     )
-    parser.add_argument("--timeout", type=float, default=_TIMEOUT_S, metavar="S", help="seconds")
-    parser.add_argument("--memory", type=int, default=512, metavar="MIB", help="memory in MiB")
-    parser.add_argument("--cpus", type=int, default=1, metavar="N", help="processors")
+    parser.add_argument(
+        "--timeout",
+        type=positive,
+        default=_TIMEOUT_S,
+        metavar="S",
+        help="time limit in seconds (%(default)s)",
+    )
+    parser.add_argument(
+        "--memory", type=positive, default=512, metavar="MIB", help="memory in MiB (%(default)s)"
+    )
+    parser.add_argument(
+        "--cpus", type=positive, default=1, metavar="N", help="processors (%(default)s)"
+    )
     parser.add_argument(
         "--initramfs", type=Path, metavar="FILE", help="another initramfs in place of the image's"
     )

@@ -27,7 +27,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-j",
         "--jobs",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="parallel jobs in all (default: one per processor)",
     )
@@ -36,6 +36,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="refuse any source that kernels/sources.lock does not name",
     )
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1 up; argparse says which argument it was not."""
+    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    return int(text)
 
 
 def settings(arguments: argparse.Namespace) -> Settings:
@@ -70,10 +77,3 @@ def _state(current: bool, cached: bool) -> str:
     if current:
         return "current"
     return "cached" if cached else "to build"
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
