@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sprout.base.errors import SproutError
@@ -68,7 +68,9 @@ def staged_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        staging.unlink(missing_ok=True)
+        # Where the file system refused to make it, it refuses to remove it in the same words.
+        with suppress(OSError):
+            staging.unlink()
 
 
 @contextmanager

@@ -53,10 +53,12 @@ def started(
     stdin: int | IO[bytes] | None = subprocess.DEVNULL,
     stdout: int | IO[bytes] | None = subprocess.PIPE,
     stderr: int | IO[bytes] | None = subprocess.PIPE,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a program in a process group of its own, and end the group when the block is left.
 
-    `env` is the whole environment when given. Raises SproutError when the program is missing.
+    `env` is the whole environment when given; the program inherits the descriptors `pass_fds`
+    under the same numbers. Raises SproutError when the program is missing.
     """
     program = find_program(str(arguments[0]))
     process = subprocess.Popen(  # the block below owns it
@@ -66,6 +68,7 @@ def started(
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
+        pass_fds=pass_fds,
         process_group=0,
     )
     try:

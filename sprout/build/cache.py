@@ -44,15 +44,16 @@ class Cache:
         entry = self._entry(key)
         try:
             digests = json.loads((entry / _MANIFEST).read_bytes())
-            intact = sorted(digests) == sorted(outputs)
-            for name in outputs if intact else ():
-                copy_sparse(entry / name, directory / name)
-                intact = intact and sha256_file(directory / name) == digests[name]
-        except (OSError, ValueError, TypeError):
+            intact = digests == {name: sha256_file(entry / name) for name in outputs}
+        except (OSError, ValueError):
             intact = False
-        if not intact and entry.exists():
+        if not intact:
             shutil.rmtree(entry, ignore_errors=True)
-        return intact
+            return False
+        # Apart from the check: a full disk here says nothing about the entry.
+        for name in outputs:
+            copy_sparse(entry / name, directory / name)
+        return True
 
 
 def cache_root() -> Path:

@@ -19,6 +19,7 @@ from pathlib import Path
 from sprout.base.errors import SproutError, UsageError
 from sprout.base.files import read_bounded
 from sprout.build.artifacts import Ingredients, lay_out_image
+from sprout.build.cache import cache_root
 from sprout.build.driver import build
 from sprout.build.graph import load_graph
 from sprout.build.tree import Tree
@@ -79,7 +80,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 "Name an image such as zone, or leave those options out.",
             )
         with _disk_of_file(Path(name)) as disk:
-            return _boot(arguments, disk, Path(name).name, Path(f"{name}.console.log"))
+            return _boot(arguments, disk, Path(name).name, _log_of_file(Path(name)))
     tree = chosen_tree(arguments)
     image = _image_name(tree, name)
     changed = arguments.initramfs is not None or bool(arguments.append)
@@ -97,6 +98,11 @@ def execute(arguments: argparse.Namespace) -> int:
         disk = Path(work) / "disk.img"
         _changed_disk(tree, image, arguments, Path(work), disk)
         return _boot(arguments, disk, image, log)
+
+
+def _log_of_file(path: Path) -> Path:
+    """Give where the console of a file's boot is kept: not beside it, which is not our place."""
+    return cache_root() / "log" / f"{path.name}-console.log"
 
 
 def _image_name(tree: Tree, name: str | None) -> str:

@@ -17,14 +17,13 @@ from typing import Any
 
 from sprout.base.errors import SproutError
 from sprout.base.files import cannot_read, sha256_file
-from sprout.image.bzimage import read_setup_header
+from sprout.image.bzimage import HEAD_SIZE, read_setup_header
 from sprout.image.disk import BootDisk, read_disk
 from sprout.image.gpt import is_gpt
 from sprout.image.reading import BootImage, parse_image, read_image, read_mapped
 from sprout.initramfs.cpio import Entry, describe, is_cpio, read_cpio
 
 MAX_INITRAMFS_BYTES = 1 << 30
-_HEAD = 4096
 _WIDTH = 80
 
 
@@ -44,8 +43,9 @@ def execute(arguments: argparse.Namespace) -> int:
     elif is_gpt(head):
         disk = read_disk(path)
         image = parse_image(disk.image, f"{path}: {disk.image_name}")
-        facts = _disk_facts(path, disk) | {"image": _image_facts(image)}
-        lines = [*_disk_lines(path, disk), "", disk.image_name, *_image_lines(image)]
+        facts = _disk_facts(path, disk)
+        lines = [*_disk_lines(facts, disk), "", disk.image_name, *_image_lines(image)]
+        facts["image"] = _image_facts(image)
     elif is_cpio(head):
         entries = read_cpio(read_mapped(path, MAX_INITRAMFS_BYTES, lambda data: data[:]), path)
         facts, lines = _initramfs_facts(path, entries), _initramfs_lines(path, entries)
@@ -74,7 +74,7 @@ def _head(path: Path) -> bytes:
         raise SproutError(f"{path}: {problem}", "Name an image, disk or initramfs.")
     try:
         with path.open("rb") as stream:
-            return stream.read(_HEAD)
+            return stream.read(HEAD_SIZE)
     except OSError as error:
         raise cannot_read(path, error) from error
 
@@ -154,10 +154,10 @@ def _disk_facts(path: Path, disk: BootDisk) -> dict[str, Any]:
     }
 
 
-def _disk_lines(path: Path, disk: BootDisk) -> list[str]:
+def _disk_lines(facts: dict[str, Any], disk: BootDisk) -> list[str]:
     lines = _field("kind", "GPT disk")
-    lines += _field("size", f"{path.stat().st_size:,} bytes")
-    lines += _field("SHA-256", sha256_file(path))
+    lines += _field("size", f"{facts['size']:,} bytes")
+    lines += _field("SHA-256", facts["sha256"])
     lines += _field("disk GUID", str(disk.table.disk_guid))
     for row in disk.table.partitions:
         lines += ["", *_field(f"partition {row.number}", row.name)]

@@ -36,11 +36,16 @@ class Ready:
 
 
 def parse(line: str) -> Ready | None:
-    """Give the numbers of a readiness line, or None when `line` is something else."""
-    match = _LINE.search(line)
+    """Give the numbers of a readiness line, or None when `line` is something else.
+
+    The line has to begin with it: a kernel that repeats its command line is not ready.
+    """
+    match = _LINE.match(line)
     if match is None:
         return None
-    return Ready(*(int(value) for value in match.groups()))
+    found = Ready(*(int(value) for value in match.groups()))
+    possible = max(vars(found).values()) < 1 << 64 and 0 < found.init <= found.ready
+    return found if possible else None
 
 
 def c_header() -> str:

@@ -109,6 +109,8 @@ def read_disk(path: Path) -> BootDisk:
             image, said = _read_file(work, partition.first * SECTOR, f"::/EFI/BOOT/{name}", path)
             if image:
                 return BootDisk(table, partition, name, image)
+            if "not found" not in said:
+                raise SproutError(f"{path}: EFI system partition: {name}: {said}", _READ_HINT)
     names = " or ".join(BOOT_NAMES.values())
     raise SproutError(f"{path}: EFI system partition: no {names}: {said}", _READ_HINT)
 

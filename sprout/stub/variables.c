@@ -13,15 +13,34 @@ static const EFI_GUID loader_guid = {
     0x4a67b082, 0x0a4c, 0x41cf, {0xb6, 0xc7, 0x44, 0x0b, 0x29, 0xbb, 0x8c, 0x4f}};
 static const EFI_GUID stamps_guid = SPROUT_STAMPS_GUID;
 
+/* Only this boot can have made a volatile variable; an older one is left over from an OS. */
 static bool is_set(EFI_RUNTIME_SERVICES *runtime, const CHAR16 *name)
 {
     UINTN size = 0;
-    return runtime->GetVariable(name, &loader_guid, NULL, &size, NULL) == EFI_BUFFER_TOO_SMALL;
+    uint32_t attributes = 0;
+    EFI_STATUS status = runtime->GetVariable(name, &loader_guid, &attributes, &size, NULL);
+    return status == EFI_BUFFER_TOO_SMALL && attributes == VOLATILE;
+}
+
+/* A variable with other attributes cannot be overwritten (UEFI 2.10, section 8.2.3), only deleted:
+ * whatever an OS left under our name must not speak for this boot. */
+static void publish(EFI_RUNTIME_SERVICES *runtime, const CHAR16 *name, const EFI_GUID *vendor,
+                    const void *data, size_t size)
+{
+    EFI_STATUS status = runtime->SetVariable(name, vendor, VOLATILE, size, data);
+    if (status != EFI_INVALID_PARAMETER)
+        return;
+    UINTN old = 0;
+    uint32_t attributes = 0;
+    if (runtime->GetVariable(name, vendor, &attributes, &old, NULL) != EFI_BUFFER_TOO_SMALL)
+        return;
+    (void)runtime->SetVariable(name, vendor, attributes, 0, NULL);
+    (void)runtime->SetVariable(name, vendor, VOLATILE, size, data);
 }
 
 static void set(EFI_RUNTIME_SERVICES *runtime, const CHAR16 *name, const CHAR16 *text, size_t size)
 {
-    (void)runtime->SetVariable(name, &loader_guid, VOLATILE, size, text);
+    publish(runtime, name, &loader_guid, text, size);
 }
 
 static void set_decimal(EFI_RUNTIME_SERVICES *runtime, const CHAR16 *name, uint64_t value)
@@ -76,6 +95,5 @@ void variables_publish_handover(EFI_RUNTIME_SERVICES *runtime, const struct spro
     if (stamps->tsc_hz != 0)
         set_decimal(runtime, u"LoaderTimeExecUSec",
                     clock_microseconds(stamps->tsc_handover, stamps->tsc_hz));
-    (void)runtime->SetVariable(u"" SPROUT_STAMPS_VARIABLE, &stamps_guid, VOLATILE, sizeof(*stamps),
-                               stamps);
+    publish(runtime, u"" SPROUT_STAMPS_VARIABLE, &stamps_guid, stamps, sizeof(*stamps));
 }

@@ -46,7 +46,7 @@ def choose(wanted: str, qemu: Qemu, machine: Machine, *, cache: Path | None = No
         )
     if wanted == "tcg":
         return "tcg"
-    kvm = kvm_state(qemu, machine, cache=cache)
+    kvm = kvm_state(qemu, machine, cache=cache, again=wanted == "kvm")
     if kvm.works:
         return "kvm"
     if wanted == "kvm":
@@ -58,8 +58,13 @@ def choose(wanted: str, qemu: Qemu, machine: Machine, *, cache: Path | None = No
     return "tcg"
 
 
-def kvm_state(qemu: Qemu, machine: Machine, *, cache: Path | None = None) -> Kvm:
-    """Give whether `machine`'s firmware boots under KVM, from `cache` where that is known."""
+def kvm_state(
+    qemu: Qemu, machine: Machine, *, cache: Path | None = None, again: bool = False
+) -> Kvm:
+    """Give whether `machine`'s firmware boots under KVM, from `cache` where that is known.
+
+    `again` tries once more where the answer was no: a busy host, or a module loaded since.
+    """
     if platform.machine() != machine.arch:
         return Kvm(False, f"it is {platform.machine()}, not {machine.arch}")
     try:
@@ -72,7 +77,7 @@ def kvm_state(qemu: Qemu, machine: Machine, *, cache: Path | None = None) -> Kvm
     answer = directory / f"kvm-{machine.arch}.json"
     key = _key(qemu, machine)
     known = _recall(answer, key)
-    if known is None:
+    if known is None or (again and not known.works):
         known = _probe(qemu, machine)
         _remember(answer, key, known)
     return known

@@ -9,6 +9,7 @@ from typing import Literal
 
 from sprout.base.errors import SproutError
 from sprout.base.files import write_file
+from sprout.base.progress import say
 from sprout.format import ready as ready_line
 from sprout.format.ready import Ready
 from sprout.vm.accel import choose
@@ -75,8 +76,7 @@ def boot(
     try:
         run = run_machine(qemu, machine, console=lines, judge=guest.judge, timeout_s=timeout_s)
     finally:
-        if log is not None:
-            write_file(log, "".join(f"{line}\n" for line in lines.lines).encode())
+        log = _written(log, lines)
     reached = run.end is End.REACHED or (until == "exit" and run.end is End.POWERED_OFF)
     if guest.ready is None or not reached:
         raise BootError(
@@ -86,6 +86,18 @@ def boot(
         )
     drawn = timeline(image, guest.ready, host_ms=guest.ready_s * 1000, qemu=qemu, machine=machine)
     return BootResult(guest.ready, drawn, machine, tuple(lines.lines))
+
+
+def _written(log: Path | None, lines: Console) -> Path | None:
+    """Write the console's lines to `log`; give where they are, None where that did not work."""
+    if log is None:
+        return None
+    try:
+        write_file(log, "".join(f"{line}\n" for line in lines.lines).encode())
+    except SproutError as error:  # how the boot went matters more than its log
+        say(f"the console is not kept: {error.message}")
+        return None
+    return log
 
 
 class _Guest:

@@ -22,7 +22,14 @@ _STAMP = re.compile(r"^\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ")
 # What a line tells of when it matches. The first pattern that fits counts; `why` is what follows.
 _FAILURES = (
     ("kernel panic", re.compile(r"Kernel panic - not syncing: ?(?P<why>.*)")),
-    ("kernel oops", re.compile(r"^(?P<why>(?:Oops:|BUG:|kernel BUG at|Internal error:).*)")),
+    (
+        "kernel oops",
+        re.compile(r"^(?P<why>(?:Oops:|(?:watchdog: )?BUG:|kernel BUG at|Internal error:).*)"),
+    ),
+    # Before 6.10 the kind of fault stood first; every oops has its number in brackets.
+    ("kernel oops", re.compile(r"^(?P<why>[a-z][a-z ]*: [0-9a-f]{4} \[#\d+\].*)")),
+    ("the kernel's EFI stub failed", re.compile(r"^EFI stub: ERROR: (?P<why>.*)")),
+    ("the kernel did not start", re.compile(r"^ ?-- System halted(?P<why>)")),
     ("kernel oops", re.compile(r"^(?P<why>(?:general protection fault|double fault)\b.*)")),
     ("kernel oops", re.compile(r"^(?P<why>Unable to handle kernel .*)")),
     ("CPU exception", re.compile(r"!!!! ?X64 Exception Type - (?P<why>[^!]*?) *(?:CPU Apic|!!!!)")),

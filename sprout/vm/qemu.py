@@ -71,11 +71,12 @@ def find_qemu(arch: str) -> Qemu:
     return Qemu(program, arch, (major, minor, micro))
 
 
-def arguments(qemu: Qemu, machine: Machine) -> list[str]:
+def arguments(qemu: Qemu, machine: Machine, *, variables: Path) -> list[str]:
     """Give the whole command that starts `machine`: QMP on standard input, console on output.
 
-    Nothing that the guest does is written anywhere: the disk is read-only, and the variable
-    store is a copy that QEMU unlinks as soon as it has opened it. There is no network.
+    `variables` is the copy of the firmware's variable store that this machine may write to.
+    Nothing else that the guest does is written anywhere: the disk is read-only, and there is no
+    network.
     setpriv lets the kernel end QEMU when this program dies, even by SIGKILL (prctl(2),
     PR_SET_PDEATHSIG).
     """
@@ -92,7 +93,7 @@ def arguments(qemu: Qemu, machine: Machine) -> list[str]:
         "file": {"driver": "file", "filename": str(machine.disk.absolute())},
     }
     code = _flash(0, firmware.executable, firmware.executable_format, "readonly=on")
-    variables = _flash(1, firmware.nvram_template, firmware.nvram_format, "snapshot=on")
+    store = _flash(1, variables, firmware.nvram_format, "readonly=off")
     return [
         *("setpriv", "--pdeathsig", "KILL", str(qemu.program)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
@@ -100,7 +101,7 @@ def arguments(qemu: Qemu, machine: Machine) -> list[str]:
         *("-cpu", machine.cpu, "-smp", str(machine.cpus), "-m", f"{machine.memory_mib}M"),
         *("-chardev", f"socket,id=qmp,fd={_QMP_FD}", "-mon", "chardev=qmp,mode=control"),
         *("-chardev", f"file,id=console,path={_CONSOLE}", "-serial", "chardev:console"),
-        *("-drive", code, "-drive", variables),
+        *("-drive", code, "-drive", store),
         *("-blockdev", json.dumps(disk)),
         # bootindex: the firmware tries this disk before its own shell.
         *("-device", "virtio-blk-pci,drive=disk,bootindex=0"),

@@ -9,22 +9,24 @@ import os
 import re
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import IO
 
 from qemu.qmp import QMPClient, QMPError
 
+from sprout.base.files import read_bounded
 from sprout.base.run import started
 from sprout.vm.console import Console, clean
 from sprout.vm.qemu import Machine, Qemu, arguments
 
 _CHUNK = 1 << 16
 _MAX_ERRORS = 64 << 10
+_MAX_STORE = 64 << 20
 # After a failure the lines that explain it are still to come: a call trace, a register dump.
 _LINGER_S = 0.5
 # How long QEMU may take to close its streams once it has said that it ends.
@@ -73,7 +75,7 @@ def run_machine(
     process is killed, the kernel ends QEMU (see `sprout.vm.qemu.arguments`).
     Raises SproutError when QEMU cannot be started at all.
     """
-    with _started(arguments(qemu, machine)) as (process, qmp):
+    with _started(qemu, machine) as (process, qmp):
         watch = _Watch(process, console, judge)
         # SIGINT cancels what asyncio.run runs; any exception passes through both blocks.
         run = asyncio.run(watch.run(qmp, timeout_s))
@@ -83,14 +85,22 @@ def run_machine(
 
 
 @contextmanager
-def _started(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
-    """Start QEMU with a connected socket as its standard input, and give the other end."""
+def _started(
+    qemu: Qemu, machine: Machine
+) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+    """Start QEMU with a connected socket as its standard input, and give the other end.
+
+    The variable store is a copy in memory without a name, so that no way to end can leave it.
+    """
     with contextlib.ExitStack() as stack:
-        # QEMU unlinks its snapshot file after making it; ended in between, it would leave it.
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="sprout-qemu-"))
+        store = stack.enter_context(os.fdopen(os.memfd_create("variables"), "wb"))
+        store.write(read_bounded(machine.firmware.nvram_template, _MAX_STORE))
+        store.flush()
         ours, theirs = map(stack.enter_context, socket.socketpair())
-        environment = {**os.environ, "TMPDIR": scratch}
-        process = stack.enter_context(started(command, stdin=theirs.fileno(), env=environment))
+        command = arguments(qemu, machine, variables=Path(f"/proc/self/fd/{store.fileno()}"))
+        process = stack.enter_context(
+            started(command, stdin=theirs.fileno(), pass_fds=[store.fileno()])
+        )
         theirs.close()  # QEMU holds the only other end, so its death is an end of file
         yield process, ours
 

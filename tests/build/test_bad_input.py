@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
-from commands import ROOT, Sprout, assert_one_error
+from commands import ROOT, Sprout, assert_one_error, command
 
 from sprout.base.run import Output, run
+from sprout.build.cache import Cache, cache_root
 
 PATCH = """\
 --- a/init/main.c
@@ -42,9 +44,9 @@ def add_patch(tree: Path, text: str, name: str = "more.patch") -> None:
 
 def isolated(script: str, *words: str | Path, env: dict[str, str] | None = None) -> Output:
     """Run the real command in namespaces of its own, where `script` may change the machine."""
-    command = f'{script} && exec "$@"'
+    inside = f'{script} && exec "$@"'
     return run(
-        ["unshare", "-rmn", "sh", "-c", command, "sh", sys.executable, "-m", "sprout", *words],
+        ["unshare", "-rmn", "sh", "-c", inside, "sh", sys.executable, "-m", "sprout", *words],
         cwd=ROOT,
         env={**os.environ, **(env or {})},
         timeout=600,
@@ -170,6 +172,10 @@ def test_full_disk_while_building(tree: Path, zone_disk: Path) -> None:
         timeout=600,
     )
     assert_one_error(output, "No space left on device")
+    # The full disk is the tree's: what the cache holds is as good as before.
+    listed = json.loads(command("build", "--list", "--json").stdout)
+    kernel = next(row["key"] for row in listed if row["target"] == "zone-kernel")
+    assert Cache(cache_root()).has(kernel)
     assert "image" not in output.stderr.decode().rsplit("hint:", 1)[1]
 
 

@@ -35,7 +35,7 @@ def test_missing_qemu_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def test_command_names_all_that_matters_and_writes_nothing(qemu: Qemu, machine: Machine) -> None:
-    command = arguments(qemu, machine)
+    command = arguments(qemu, machine, variables=Path("/proc/self/fd/9"))
     assert command[:4] == ["setpriv", "--pdeathsig", "KILL", str(qemu.program)]
     for flag in ("-nodefaults", "-no-user-config", "-no-reboot"):
         assert flag in command
@@ -50,7 +50,11 @@ def test_impossible_machine_is_wrong_usage(
     qemu: Qemu, machine: Machine, change: dict[str, int]
 ) -> None:
     with pytest.raises(UsageError, match="cannot start"):
-        arguments(qemu, replace(machine, **change))  # type: ignore[arg-type]
+        arguments(
+            qemu,
+            replace(machine, **change),  # type: ignore[arg-type]
+            variables=Path("/proc/self/fd/9"),
+        )
 
 
 def test_probe_is_the_same_bytes_everywhere(tmp_path: Path) -> None:

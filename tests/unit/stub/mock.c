@@ -198,9 +198,10 @@ static EFI_STATUS get_variable(const CHAR16 *name, const EFI_GUID *vendor, uint3
     char ascii[40];
     to_ascii(name, ascii, sizeof(ascii));
     struct mock_variable *variable = mock_variable(ascii);
-    CHECK(attributes == NULL && data == NULL && *size == 0);
+    CHECK(attributes != NULL && data == NULL && *size == 0);
     if (variable == NULL || !same_guid(&variable->vendor, vendor))
         return EFI_NOT_FOUND;
+    *attributes = variable->attributes;
     *size = variable->size;
     return EFI_BUFFER_TOO_SMALL;
 }
@@ -213,6 +214,14 @@ static EFI_STATUS set_variable(const CHAR16 *name, const EFI_GUID *vendor, uint3
     if (mock.variables_are_full)
         return EFI_OUT_OF_RESOURCES;
     struct mock_variable *variable = mock_variable(ascii);
+    /* UEFI 2.10, section 8.2.3: other attributes than it has are no way to write a variable. */
+    if (variable != NULL && variable->attributes != attributes)
+        return EFI_INVALID_PARAMETER;
+    if (size == 0) {
+        CHECK(variable != NULL);
+        memset(variable, 0, sizeof(*variable));
+        return EFI_SUCCESS;
+    }
     if (variable == NULL)
         variable = mock_variable("");
     CHECK(variable != NULL && size <= sizeof(variable->data));

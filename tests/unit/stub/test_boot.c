@@ -268,6 +268,28 @@ TEST(boot_leaves_an_earlier_loaders_variables_alone)
     finish();
 }
 
+TEST(boot_replaces_what_an_os_left_under_its_names)
+{
+    static const EFI_GUID loader = {
+        0x4a67b082, 0x0a4c, 0x41cf, {0xb6, 0xc7, 0x44, 0x0b, 0x29, 0xbb, 0x8c, 0x4f}};
+    static const EFI_GUID vendor = SPROUT_STAMPS_GUID;
+    prepare();
+    mock.leaf_0.eax = 0x15;
+    mock.leaf_15 = (struct cpuid){1, 100, 25000000, 0};
+    mock.runtime.SetVariable(u"LoaderInfo", &loader, 7, 8, u"abc");
+    mock.runtime.SetVariable(u"LoaderTimeInitUSec", &loader, 7, 4, u"7");
+    mock.runtime.SetVariable(u"LoaderTimeExecUSec", &loader, 7, 4, u"8");
+    mock.runtime.SetVariable(u"StubInfo", &loader, 7, 4, u"9");
+    mock.runtime.SetVariable(u"" SPROUT_STAMPS_VARIABLE, &vendor, 7, 8, u"old");
+    CHECK(mock_start_image() == EFI_SUCCESS);
+    CHECK_TEXT(mock_text("LoaderInfo"), "sprout 1.2.3-test");
+    CHECK_TEXT(mock_text("StubInfo"), "sprout-stub 1.2.3-test");
+    CHECK_TEXT(mock_text("LoaderTimeInitUSec"), "400");
+    CHECK(mock_variable("LoaderTimeExecUSec")->attributes == 6);
+    CHECK(stamps().tsc_entry == 1000100);
+    finish();
+}
+
 TEST(boot_goes_on_where_variables_cannot_be_set)
 {
     prepare();
