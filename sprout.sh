@@ -4,7 +4,7 @@
 # packages alone:  ./sprout.sh boot
 set -euo pipefail
 
-here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 venv=$here/.venv
 
 packages=(

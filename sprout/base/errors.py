@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """Escape what does not print: text from outside must not speak to the user's terminal."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 class SproutError(Exception):
     """Something the user can mend; ends the command with exit status 1.
 
@@ -13,8 +20,8 @@ class SproutError(Exception):
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
-        self.message = " ".join(message.split())
-        self.hint = " ".join(hint.split())
+        self.message = printable(" ".join(message.split()))
+        self.hint = printable(" ".join(hint.split()))
 
 
 class UsageError(SproutError):

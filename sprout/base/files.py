@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +15,8 @@ from pathlib import Path
 from sprout.base.errors import SproutError
 
 _CHUNK = 1 << 20
+_OWNER = re.compile(r"(?:^[a-z]+-|\.)([0-9]{1,10})-[A-Za-z0-9_]{4,16}(?:\.tmp|\.old)?$")
+_STALE_S = 3600.0
 
 
 def sha256_file(path: Path) -> str:
@@ -54,13 +58,40 @@ def cannot_write(path: Path, error: OSError) -> SproutError:
     )
 
 
+def _staging(path: Path, kind: str) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.{kind}")
+
+
+def scratch_prefix(name: str) -> str:
+    """Give the beginning of a scratch directory's name that tells `sweep` whose it is."""
+    return f"{name}-{os.getpid()}-"
+
+
+def sweep(directory: Path) -> None:
+    """Remove scratch that a process left in `directory` when it was killed.
+
+    Only what is old enough and whose owner is gone: another container may share the directory.
+    """
+    for path in directory.iterdir() if directory.is_dir() else ():
+        owner = _OWNER.search(path.name)
+        with suppress(OSError):
+            if owner is None or time.time() - path.stat().st_mtime < _STALE_S:
+                continue
+            if Path(f"/proc/{owner[1]}").exists():
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it becomes `path`, otherwise it is removed.
 
     Raises SproutError when the file system refuses (full, read-only, missing directory).
     """
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    staging = _staging(path, "tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield staging
@@ -79,12 +110,14 @@ def staged_directory(path: Path) -> Iterator[Path]:
 
     A directory that already stands at `path` is replaced.
     """
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    staging = _staging(path, "tmp")
     try:
         staging.mkdir(parents=True)
         yield staging
+        if path.is_symlink():
+            path.unlink()
         if path.exists():
-            old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
+            old = _staging(path, "old")
             path.rename(old)
             staging.rename(path)
             shutil.rmtree(old)

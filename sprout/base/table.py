@@ -58,6 +58,8 @@ class Table:
     def date(self, key: str) -> datetime.date:
         """Give a calendar date."""
         value: datetime.date = self._get(key, datetime.date, "a date such as 2027-01-31")
+        if isinstance(value, datetime.datetime):
+            raise self.error(key, "is not a date alone", "Leave the time of day out.")
         return value
 
     def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
@@ -108,6 +110,6 @@ def load_table(path: Path) -> Table:
     data = read_bounded(path, MAX_TOML_BYTES)
     try:
         values = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SproutError(f"{path}: is not TOML: {error}", "Mend the line it names.") from error
     return Table(path, "", values)

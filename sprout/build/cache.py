@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from sprout.base.errors import SproutError
 from sprout.base.files import copy_sparse, sha256_file, staged_directory
 
 _MANIFEST = "manifest.json"
@@ -59,6 +60,13 @@ class Cache:
 def cache_root() -> Path:
     """Give the cache's place: $SPROUT_CACHE, else `sprout` in the XDG cache directory."""
     if chosen := os.environ.get("SPROUT_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "sprout"
+        return Path(chosen).absolute()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if base.startswith("/"):
+        return Path(base) / "sprout"
+    try:
+        return Path.home() / ".cache" / "sprout"
+    except RuntimeError as error:
+        raise SproutError(
+            "there is no home directory to keep the cache in", "Set SPROUT_CACHE to a directory."
+        ) from error

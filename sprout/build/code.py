@@ -24,7 +24,7 @@ def code_digest(module: str, memo: Memo) -> str:
         path = _path(name)
         if path is None:
             continue
-        digest, *imports = memo.remember("code", path, _describe)
+        digest, *imports = memo.remember("code", path, _describe, least=1)
         seen[name] = digest
         waiting += imports
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(seen.items()))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sprout.base.run import started
+from sprout.build.cache import cache_root
 from sprout.build.graph import Settings, load_graph
 from sprout.build.tree import Tree
 
@@ -25,12 +27,26 @@ def build(tree: Tree, targets: Sequence[str], settings: Settings) -> int:
     script = tree.root / "SConstruct"
     if not script.is_file():
         script = Path(__file__).with_name("SConstruct")
-    arguments: list[str | Path] = [sys.executable, "-m", "SCons", "-Q", "-s", "-C", tree.root]
+    # Killed, this process cannot end SCons; the kernel then does (prctl(2), PR_SET_PDEATHSIG).
+    arguments: list[str | Path] = [
+        "setpriv",
+        "--pdeathsig",
+        "TERM",
+        sys.executable,
+        "-m",
+        "SCons",
+        "-Q",
+        "-s",
+        "-C",
+        tree.root,
+    ]
     arguments += ["-f", script]
     if settings.jobs is not None:
         arguments.append(f"--jobs={settings.jobs}")
     if settings.locked:
         arguments.append("--locked")
-    with started([*arguments, *names], stdin=None, stdout=None, stderr=None) as process:
+    environment = {**os.environ, "SPROUT_CACHE": str(cache_root())}
+    words = [*arguments, *names]
+    with started(words, env=environment, stdin=None, stdout=None, stderr=None) as process:
         status = process.wait()
     return 0 if status == 0 else 130 if status == 130 else 1

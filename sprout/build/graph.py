@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sprout import __version__
-from sprout.base.errors import UsageError
-from sprout.base.files import sha256_file
+from sprout.base.errors import SproutError, UsageError
+from sprout.base.files import cannot_read, sha256_file
 from sprout.build.artifacts import Ingredients, lay_out_image
 from sprout.build.cache import Cache, cache_root
 from sprout.build.code import code_digest
@@ -21,10 +21,10 @@ from sprout.build.tree import Image, Tree
 from sprout.image import disk, stub
 from sprout.initramfs import assemble
 from sprout.kernel import build as kernel_build
-from sprout.kernel.fetch import Store, ensure, resolve
-from sprout.kernel.flavor import load_flavor
+from sprout.kernel.fetch import Store, ensure, locked_pin, resolve
+from sprout.kernel.flavor import Flavor, load_flavor
 from sprout.kernel.kbuild import job_count
-from sprout.kernel.sources import load_sources
+from sprout.kernel.sources import Source, load_sources
 
 KERNEL_OUTPUTS = kernel_build.OUTPUTS
 
@@ -69,8 +69,13 @@ class Graph:
             order = self.orders.get(step.name)
             if order is None or step.is_current() or self.cache.has(step.key):
                 continue
-            pin = ensure(self.tree.root, store(), order.source, order.pin, locked=settings.locked)
-            moved = moved or pin != order.pin
+            root, locked = self.tree.root, settings.locked
+            if order.pin is None:
+                resolve(root, store(), order.source, locked=locked)
+                moved = True
+            else:
+                pin = ensure(root, store(), order.source, order.pin, locked=locked)
+                moved = moved or pin != order.pin
         return moved
 
     def _add(self, name: str, chosen: dict[str, Step]) -> None:
@@ -89,7 +94,7 @@ def store() -> Store:
 def load_graph(tree: Tree, settings: Settings) -> Graph:
     """Work out every step of the tree and its key; builds nothing.
 
-    A source without a usable lock entry is resolved here, since its digest is part of a key.
+    A source without a usable lock entry has no key yet: `Graph.ensure_sources` makes one.
     Raises SproutError for anything wrong in the tree's data.
     """
     memo = Memo(cache_root() / "memo.json")
@@ -97,7 +102,7 @@ def load_graph(tree: Tree, settings: Settings) -> Graph:
     _add(steps, _stub_step(tree, memo))
     orders: dict[str, kernel_build.Order] = {}
     for image in tree.images.values():
-        order = _order(tree, image.flavor, settings)
+        order = _order(tree, image.flavor)
         kernel = _kernel_step(tree, order, settings, memo)
         orders[kernel.name] = order
         _add(steps, kernel)
@@ -114,7 +119,10 @@ def _add(steps: dict[str, Step], step: Step) -> None:
 
 def _digests(paths: Sequence[Path]) -> str:
     """Give one digest over files: their names and their bytes."""
-    lines = sorted(f"{path.name} {sha256_file(path)}" for path in paths)
+    try:
+        lines = sorted(f"{path.name} {sha256_file(path)}" for path in paths)
+    except OSError as error:
+        raise cannot_read(Path(error.filename), error) from error
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -145,24 +153,28 @@ def _stub_step(tree: Tree, memo: Memo) -> Step:
     return _step(tree, "stub", ["stub.efi"], parts, make)
 
 
-def _order(tree: Tree, name: str, settings: Settings) -> kernel_build.Order:
+def _order(tree: Tree, name: str) -> kernel_build.Order:
     flavor = load_flavor(tree.root, name)
     flavor.check_waivers(datetime.datetime.now(datetime.UTC).date())
-    sources = load_sources(tree.root)
+    source = named_source(load_sources(tree.root), flavor)
+    pin = locked_pin(tree.root, store(), source)
+    return kernel_build.Order(flavor, source, pin, tree.epoch)
+
+
+def named_source(sources: dict[str, Source], flavor: Flavor) -> Source:
+    """Give the source that a flavor names; raises SproutError where there is none of that name."""
     if flavor.source not in sources:
-        raise UsageError(
+        raise SproutError(
             f"{flavor.path}: source: there is no {flavor.source}",
             f"Sources in kernels/sources.toml: {', '.join(sources)}.",
         )
-    source = sources[flavor.source]
-    pin = resolve(tree.root, store(), source, locked=settings.locked)
-    return kernel_build.Order(flavor, source, pin, tree.epoch)
+    return sources[flavor.source]
 
 
 def _kernel_step(tree: Tree, order: kernel_build.Order, settings: Settings, memo: Memo) -> Step:
     flavor, pin = order.flavor, order.pin
     parts = {
-        "source": f"{pin.source} {pin.origin} {pin.version} {pin.sha256}",
+        "source": f"{pin.source} {pin.origin} {pin.version} {pin.sha256}" if pin else "",
         "flavor": _digests([flavor.path]),
         "tools": toolchain_digest(kernel_build.PROGRAMS, memo),
         "code": code_digest("sprout.kernel.build", memo),
@@ -170,7 +182,7 @@ def _kernel_step(tree: Tree, order: kernel_build.Order, settings: Settings, memo
     }
     for fragment in flavor.fragments:
         parts[str(fragment.path.relative_to(tree.root))] = _digests([fragment.path])
-    for patch in flavor.patches_for(pin.upstream):
+    for patch in flavor.patches_for(pin.upstream) if pin else flavor.patches:
         parts[str(patch.file.relative_to(tree.root))] = _digests([patch.file])
 
     def make(out: Path) -> None:

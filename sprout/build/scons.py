@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from sprout.base.errors import SproutError
 from sprout.build.cache import Cache
@@ -32,36 +32,63 @@ def define(script: dict[str, Any]) -> None:
     `script` brings SCons's own functions. Options: `-j N` is the one job budget, handed to the
     kernel's make; `--locked` refuses sources that the lock does not name.
     """
-    root = Path(script["Dir"]("#").abspath)
-    (root / "build").mkdir(exist_ok=True)
     script["AddOption"](
         "--locked",
         action="store_true",
         default=False,
         help="refuse any source that kernels/sources.lock does not name",
     )
-    script["SConsignFile"](str(Path("build") / ".sconsign"))
     get_option = script["GetOption"]
     jobs = int(get_option("num_jobs"))
     script["SetOption"]("num_jobs", 1)
     settings = Settings(jobs if jobs > 1 else _requested_one(), bool(get_option("locked")))
     sys.stderr = _UsersWords(sys.stderr)
+    wanted = [str(name) for name in script["COMMAND_LINE_TARGETS"]]
+    idle = any(get_option(name) for name in ("clean", "no_exec", "help"))
     try:
-        tree = load_tree(root)
-        graph = load_graph(tree, settings)
-        if not any(get_option(name) for name in ("clean", "no_exec", "help")):
-            steps = graph.select(script["COMMAND_LINE_TARGETS"] or _disks(graph))
-            if graph.ensure_sources(steps, settings):
-                graph = load_graph(tree, settings)
+        with _interruptible():
+            graph = _load(Path(script["Dir"]("#").abspath), settings, wanted, fetch=not idle)
     except SproutError as error:
-        sys.stderr.write(f"error: {error.message}\nhint: {error.hint}\n")
-        script["Exit"](error.exit_status)
-        return
+        _exit(script, f"{error.message}\nhint: {error.hint}", error.exit_status)
+    except OSError as error:
+        _exit(script, f"{error.filename}: {error.strerror}\nhint: Check its permissions.", 1)
+    except KeyboardInterrupt:
+        _exit(script, "interrupted\nhint: Run it again.", 130)
+    script["SConsignFile"](_literal(graph.tree.build / ".sconsign"))
     env = script["Environment"](ENV=dict(os.environ))
     env.Decider("timestamp-match")
     for step in graph.steps.values():
         _target(script, env, step, graph.cache)
     script["Default"](*_disks(graph))
+
+
+def _load(root: Path, settings: Settings, wanted: list[str], *, fetch: bool) -> Graph:
+    """Load the graph, and have the sources of what was asked for where that is to be built."""
+    tree = load_tree(root)
+    tree.build.mkdir(exist_ok=True)
+    graph = load_graph(tree, settings)
+    if fetch:
+        named = [name for name in map(_step_of, wanted) if name in graph.steps]
+        if graph.ensure_sources(graph.select(named or _disks(graph)), settings):
+            graph = load_graph(tree, settings)
+    return graph
+
+
+def _step_of(target: str) -> str:
+    """Give the step of a target that is named by one of its files, as SCons allows."""
+    parts = Path(target).parts
+    return parts[1] if parts[:1] == ("build",) and len(parts) > 1 else target
+
+
+def _exit(script: dict[str, Any], words: str, status: int) -> NoReturn:
+    sys.stderr.write(f"error: {words}\n")
+    script["Exit"](status)
+    raise SystemExit(status)
+
+
+def _literal(path: Path) -> str:
+    """Give a path as SCons takes it without substituting anything in it."""
+    return str(path).replace("$", "$$")
 
 
 def _disks(graph: Graph) -> list[str]:
@@ -74,9 +101,9 @@ def _requested_one() -> int | None:
 
 
 def _target(script: dict[str, Any], env: Any, step: Step, cache: Cache) -> None:  # noqa: ANN401
-    stamp = str(step.directory / STAMP)
-    made = [str(path) for path in step.files()]
-    needs = [str(step.directory.parent / need / STAMP) for need in step.needs]
+    stamp = _literal(step.directory / STAMP)
+    made = [_literal(path) for path in step.files()]
+    needs = [_literal(step.directory.parent / need / STAMP) for need in step.needs]
     action = env.Action(_action(step, cache), lambda *_: "")
     key = script["Value"](step.key)
     nodes = env.Command([stamp, *made], [key, *needs], action)
@@ -96,6 +123,9 @@ def _action(step: Step, cache: Cache) -> Callable[..., int]:
                     perform(step, cache)
             except SproutError as error:
                 text = f"{error.message}\nhint: {error.hint}"
+                raise BuildError(errstr=text, status=1, exitstatus=1) from None
+            except OSError as error:
+                text = f"{error.filename}: {error.strerror}\nhint: Check its permissions."
                 raise BuildError(errstr=text, status=1, exitstatus=1) from None
             except KeyboardInterrupt:
                 raise BuildError(

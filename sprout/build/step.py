@@ -103,6 +103,6 @@ def _states(files: list[Path]) -> list[list[int]] | None:
 def _read_stamp(directory: Path) -> dict[str, object]:
     try:
         stamp = json.loads((directory / STAMP).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return stamp if isinstance(stamp, dict) else {}

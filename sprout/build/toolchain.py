@@ -33,7 +33,7 @@ def toolchain_digest(programs: Iterable[str], memo: Memo) -> str:
 
 
 def _program_digest(path: Path, memo: Memo) -> str:
-    digests = [memo.remember("bytes", path, _hashed)[0]]
+    digests = [memo.remember("bytes", path, _hashed, least=1)[0]]
     for library in memo.remember("libraries", path, _libraries):
         file = Path(library).resolve()
         if file.is_file():

@@ -64,6 +64,8 @@ def load_tree(root: Path) -> Tree:
     epoch = table.number("epoch")
     images = {name: _image(name, entry) for name, entry in table.table("images").items()}
     table.finish()
+    if not images:
+        raise table.error("images", "names no image", "Add an [images.NAME] table.")
     return Tree(root, epoch, images)
 
 

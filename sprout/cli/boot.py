@@ -73,6 +73,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Boot and print the timeline."""
     name = arguments.image
+    report = arguments.json
+    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+        raise UsageError(f"--json {report}: cannot be a file", "Name a file in a directory.")
     if name is not None and ("/" in name or name.endswith((".efi", ".img"))):
         if arguments.initramfs is not None or arguments.append:
             raise UsageError(

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sprout.base.errors import SproutError
+from sprout.base.errors import SproutError, printable
 from sprout.base.files import cannot_read, sha256_file
 from sprout.image.bzimage import HEAD_SIZE, read_setup_header
 from sprout.image.disk import BootDisk, read_disk
@@ -57,15 +57,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"file": path.name} | facts, indent=2))
     else:
-        print("\n".join([escape(path.name), *lines]))
+        print("\n".join([printable(path.name), *lines]))
     return 0
-
-
-def escape(text: str) -> str:
-    """Escape every character that does not print: control, direction and private ones."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def _head(path: Path) -> bytes:
@@ -83,7 +76,7 @@ def _field(name: str, value: str) -> list[str]:
     """Give a field's lines, wrapped to the terminal's 80 columns."""
     indent = " " * 15
     wrapped = textwrap.wrap(
-        escape(value), _WIDTH - len(indent), break_on_hyphens=False, replace_whitespace=False
+        printable(value), _WIDTH - len(indent), break_on_hyphens=False, replace_whitespace=False
     )
     first, *rest = wrapped or ["(empty)"]
     return [f"  {name:<13}{first}", *(indent + line for line in rest)]
@@ -121,7 +114,7 @@ def _image_lines(image: BootImage) -> list[str]:
         lines += ["", "  SBAT: component,generation,vendor,package,version,URL"]
         for sbat in image.sbat:
             lines += textwrap.wrap(
-                escape(",".join(map(str, asdict(sbat).values()))),
+                printable(",".join(map(str, asdict(sbat).values()))),
                 _WIDTH,
                 initial_indent="  ",
                 subsequent_indent="      ",

@@ -8,12 +8,14 @@ import io
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from sprout import __version__
-from sprout.base.errors import SproutError
+from sprout.base.errors import SproutError, UsageError
 
 # Verb and what it does; the module sprout.cli.VERB is imported only when it is used.
 VERBS = {
@@ -24,14 +26,14 @@ VERBS = {
     "test": "run the test suite",
 }
 _EPILOG = """\
-A first run:  ./sprout.sh boot          set the machine up, build the image `zone`, boot it
+A first run:  ./sprout.sh boot   sets the machine up, builds `zone`, boots it
 Exit status:  0 done, 1 an error you can mend, 2 wrong usage, 130 interrupted
 """
 
 
 def parser(verb: str | None) -> argparse.ArgumentParser:
     """Give the command line's parser; only `verb`'s own arguments are filled in."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="sprout",
         description="Builds minimal hardened kernels and boots them through UEFI in milliseconds.",
         epilog=_EPILOG,
@@ -51,14 +53,19 @@ def parser(verb: str | None) -> argparse.ArgumentParser:
         )
         if name == verb:
             module = importlib.import_module(f"sprout.cli.{name}")
-            sub.description = module.__doc__
+            sub.description = _wrapped(module.__doc__ or "")
             module.configure(sub)
     return top
 
 
+def _wrapped(text: str) -> str:
+    """Wrap paragraphs to fit a terminal of 80 columns."""
+    return "\n\n".join(textwrap.fill(part, 79) for part in text.strip().split("\n\n"))
+
+
 def main(words: Sequence[str]) -> int:
     """Run one command line and give its exit status."""
-    verb = next((word for word in words if word in VERBS), None)
+    verb = _verb(words)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a bar must not fail on an ASCII terminal
@@ -72,13 +79,36 @@ def main(words: Sequence[str]) -> int:
         return status
     except SproutError as error:
         return _report(error)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The reader of our output went away: nothing is wrong, and nobody listens.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        text = f"{where}{error.strerror or error}"
+        return _report(SproutError(text, "Check that path, its permissions and the free space."))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _verb(words: Sequence[str]) -> str | None:
+    """Find the verb before argparse does: its module's arguments are the only ones loaded."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--tree":
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word if word in VERBS else None
+    return None
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints have the shape of every other error: one line, one hint."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the complaint, for `main` to print."""
+        raise UsageError(f"{self.prog}: {message}", f"`{self.prog} --help` says what there is.")
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

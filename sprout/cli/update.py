@@ -11,7 +11,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from sprout.build.graph import store
+from sprout.build.graph import named_source, store
 from sprout.cli.where import chosen_tree
 from sprout.kernel.flavor import load_flavor
 from sprout.kernel.sources import load_sources
@@ -28,7 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Move the lock and print what changed."""
     tree = chosen_tree(arguments)
     flavor = load_flavor(tree.root, arguments.flavor)
-    source = load_sources(tree.root)[flavor.source]
+    source = named_source(load_sources(tree.root), flavor)
     result = update(tree.root, store(), flavor, source, tree.epoch)
     print(json.dumps(asdict(result), indent=2) if arguments.json else _text(result))
     return 0

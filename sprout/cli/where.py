@@ -16,7 +16,10 @@ def chosen_tree(arguments: argparse.Namespace) -> Tree:
     """
     if arguments.tree is not None:
         return load_tree(arguments.tree.resolve())
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise UsageError("the working directory is gone", "Go to a checkout.") from error
     for folder in (here, *here.parents):
         if (folder / "images.toml").is_file():
             return load_tree(folder)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sprout.base.files import read_bounded, sha256_file
+from sprout.base.errors import SproutError
+from sprout.base.files import read_bounded, scratch_prefix, sha256_file
 from sprout.base.run import check
 from sprout.kernel.configure import configure
 from sprout.kernel.fetch import Store, obtain
@@ -22,18 +24,25 @@ OUTPUTS = ("image", "vmlinux", "System.map", "config", "metadata.json")
 # A first build does not know how many objects it will compile; small configurations compile
 # about two for every option that is on.
 _OBJECTS_PER_OPTION = 1.9
+_UNFIT_FOR_MAKE = re.compile(r"[\s:%#$='\"]")
 
 __all__ = ["OUTPUTS", "PROGRAMS", "Order", "build_kernel"]
 
 
 @dataclass(frozen=True)
 class Order:
-    """All that a kernel is built from."""
+    """All that a kernel is built from; `pin` is None until the source is resolved."""
 
     flavor: Flavor
     source: Source
-    pin: Pin
+    pin: Pin | None
     epoch: int
+
+    def locked(self) -> Pin:
+        """Give the pin; raises SproutError where the source has not been resolved yet."""
+        if self.pin is None:
+            raise SproutError(f"{self.source.name}: is not locked yet", "Run `sprout build` again.")
+        return self.pin
 
 
 def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Path) -> None:
@@ -43,11 +52,16 @@ def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Pa
     SproutError when the source does not verify, a patch does not apply, the configuration is not
     what was asked for, or the compiler fails.
     """
-    flavor, pin = order.flavor, order.pin
+    flavor, pin = order.flavor, order.locked()
     patches = flavor.patches_for(pin.upstream)
     tree = patched_tree(obtain(store, order.source, pin), patches)
     log.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix="kernel-", dir=store.root) as name:
+    if _UNFIT_FOR_MAKE.search(str(store.root)):
+        raise SproutError(
+            f"{store.root}: make cannot work below a path with blanks or one of : % # $ = ' \"",
+            "Set SPROUT_CACHE to another directory.",
+        )
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix("kernel"), dir=store.root) as name:
         kbuild = Kbuild(tree, Path(name), flavor.arch, order.epoch, log)
         final = configure(kbuild, flavor)
         expected = _expected_objects(store, flavor, len(final))
@@ -65,7 +79,7 @@ def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Pa
 
 def _metadata(order: Order, release: str, target: Path) -> dict[str, object]:
     """Say what the artifact was really made from, for whoever receives it."""
-    flavor, pin = order.flavor, order.pin
+    flavor, pin = order.flavor, order.locked()
     return {
         "arch": flavor.arch,
         "flavor": flavor.name,

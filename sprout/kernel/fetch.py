@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sprout.base.errors import SproutError
-from sprout.base.files import read_bounded, staged_directory
+from sprout.base.files import read_bounded, scratch_prefix, staged_directory, sweep
 from sprout.base.progress import say
 from sprout.base.run import started
 from sprout.kernel import apt, tarball
@@ -42,8 +42,12 @@ class Store:
         return self.root / "sources" / sha256 / "tree"
 
 
-def usable_pins(source: Source, pins: tuple[Pin, ...]) -> list[Pin]:
-    """Give the locked pins that this machine can use, in the order of the source's origins."""
+def usable_pins(store: Store, source: Source, pins: tuple[Pin, ...]) -> list[Pin]:
+    """Give the locked pins that this machine can use: unpacked ones first, then by origin.
+
+    Every locked pin is as good as another, and what is here needs no network: an origin that
+    cannot be reached from this machine is asked once and not at every build.
+    """
     release = apt.machine_release()
     found = []
     for origin in source.origins:
@@ -53,7 +57,13 @@ def usable_pins(source: Source, pins: tuple[Pin, ...]) -> list[Pin]:
             if (pin.source, pin.origin) == (source.name, origin.name)
             and pin.release in ("", release)
         ]
-    return found
+    return sorted(found, key=lambda pin: not store.tree(pin.sha256).is_dir())
+
+
+def locked_pin(tree: Path, store: Store, source: Source) -> Pin | None:
+    """Give the pin that the lock has for this machine, or None; fetches nothing."""
+    pins = usable_pins(store, source, load_lock(tree))
+    return pins[0] if pins else None
 
 
 def resolve(tree: Path, store: Store, source: Source, *, locked: bool) -> Pin:
@@ -62,9 +72,9 @@ def resolve(tree: Path, store: Store, source: Source, *, locked: bool) -> Pin:
     Raises SproutError when `locked` and the lock has none for this machine, or when no origin
     has a version that verifies.
     """
-    pins = usable_pins(source, load_lock(tree))
-    if pins:
-        return pins[0]
+    pin = locked_pin(tree, store, source)
+    if pin is not None:
+        return pin
     if locked:
         raise SproutError(
             f"kernels/sources.lock: has no {source.name} for {apt.machine_release()}",
@@ -83,7 +93,7 @@ def ensure(tree: Path, store: Store, source: Source, pin: Pin, *, locked: bool) 
     instead, unless `locked`. A source that does not verify is an error in any case.
     """
     gone: SourceUnavailable | None = None
-    for candidate in [pin, *usable_pins(source, load_lock(tree))]:
+    for candidate in [pin, *usable_pins(store, source, load_lock(tree))]:
         try:
             obtain(store, source, candidate)
             return candidate
@@ -179,7 +189,9 @@ def _newest_tarball(store: Store, source: Source, origin: TarballOrigin) -> Pin:
 
 def _workspace(store: Store) -> tempfile.TemporaryDirectory[str]:
     store.root.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix="fetch-", dir=store.root)
+    sweep(store.root)
+    sweep(store.root / "sources")
+    return tempfile.TemporaryDirectory(prefix=scratch_prefix("fetch"), dir=store.root)
 
 
 def _same(got: Pin, pin: Pin) -> None:

@@ -122,7 +122,7 @@ def _named(table: Table, tree: Path, folder: str, name: str) -> Path:
     """Give `kernels/FOLDER/NAME`, refusing a name that leaves the folder or does not exist."""
     path = tree / "kernels" / folder / name
     parts = Path(name).parts
-    if ".." in parts or Path(name).is_absolute() or not path.is_file():
+    if ".." in parts or Path(name).is_absolute() or len(name) > 200 or not path.is_file():
         raise table.error(folder, f"there is no {path}", "Create it, or mend the name.")
     return path
 

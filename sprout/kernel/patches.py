@@ -61,9 +61,11 @@ def _apply(tree: Path, patch: Patch) -> None:
         ["patch", "-p1", "--fuzz=0", "--forward", "--batch", "--no-backup-if-mismatch"]
         + ["--reject-file=-", "-d", str(tree), "-i", str(patch.file.resolve())]
     )
+    text = output.stdout.decode(errors="replace")
+    files = re.findall(r"^(?:checking|patching) file (.*)$", text, re.MULTILINE)
+    if output.status == 0 and not files:
+        raise SproutError(f"{patch.file}: changes no file", "Put a unified diff in it.")
     if output.status != 0:
-        text = output.stdout.decode(errors="replace")
-        files = re.findall(r"^(?:checking|patching) file (.*)$", text, re.MULTILINE)
         failed = re.findall(r"^(Hunk #[0-9]+ FAILED at [0-9]+)", text, re.MULTILINE)
         problem = failed[0] if failed else output.last_line()
         where = f" on {files[-1]}" if files else ""

@@ -13,6 +13,10 @@ from sprout.base.table import Table, load_table
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,99}")  # deb-control(5), "Package"
+_PACKAGE_VERSION = re.compile(r"[0-9][A-Za-z0-9.+:~-]{0,99}")  # deb-version(7)
+_WEB_DIRECTORY = re.compile(r"https?://[A-Za-z0-9._:-]{1,253}/[A-Za-z0-9._~/-]{0,200}")
+_SERIES = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 VERSION = re.compile(r"[0-9]+(?:\.[0-9]+){1,3}")
 
 
@@ -90,6 +94,8 @@ def load_sources(tree: Path) -> dict[str, Source]:
     sources = {}
     for name, table in load_table(path).items():
         series = table.text("series")
+        if not _SERIES.fullmatch(series):
+            raise table.error("series", "is no series", "Write e.g. 6.12.")
         origins = tuple(_origin(tree, series, origin) for origin in table.tables("origins"))
         table.finish()
         if not origins:
@@ -104,6 +110,8 @@ def _origin(tree: Path, series: str, table: Table) -> Origin:
     origin: Origin
     if kind == "apt":
         origin = AptOrigin(name, table.text("package"), series)
+        if not _PACKAGE.fullmatch(origin.package):
+            raise table.error("package", "is no package name", "Write e.g. linux-source-6.12.")
     elif kind == "tarball":
         keys = []
         for fingerprint in table.texts("keys"):
@@ -117,10 +125,10 @@ def _origin(tree: Path, series: str, table: Table) -> Origin:
             keys.append(key)
         origin = TarballOrigin(
             name,
-            table.text("base"),
-            table.text("index"),
-            table.text("file"),
-            table.text("signature"),
+            _web_directory(table),
+            _file_name(table, "index", versions=0),
+            _file_name(table, "file", versions=1),
+            _file_name(table, "signature", versions=1),
             tuple(keys),
             series,
         )
@@ -128,6 +136,23 @@ def _origin(tree: Path, series: str, table: Table) -> Origin:
         raise table.error("kind", f"{kind} is no kind of origin", "Write tarball or apt.")
     table.finish()
     return origin
+
+
+def _file_name(table: Table, key: str, *, versions: int) -> str:
+    """Read the name of a file in an origin's directory, with so many `{version}` in it."""
+    name = table.text(key)
+    plain = name.replace("{version}", "1")
+    if not _FILE_NAME.fullmatch(plain) or name.count("{version}") != versions:
+        wanted = "with one {version} in it" if versions else "without a path"
+        raise table.error(key, "is no plain file name", f"Write a file's name {wanted}.")
+    return name
+
+
+def _web_directory(table: Table) -> str:
+    base = table.text("base")
+    if not _WEB_DIRECTORY.fullmatch(base):
+        raise table.error("base", "is no web directory", "Write https://HOST/PATH/.")
+    return base
 
 
 def lock_path(tree: Path) -> Path:
@@ -148,6 +173,8 @@ def load_lock(tree: Path) -> tuple[Pin, ...]:
             raise entry.error("sha256", "is not 64 hexadecimal digits", "Restore the lock file.")
         if not _FILE_NAME.fullmatch(pin.file):
             raise entry.error("file", "is not a plain file name", "Restore the lock file.")
+        if not _PACKAGE_VERSION.fullmatch(pin.version):
+            raise entry.error("version", "is not a version", "Restore the lock file.")
         if not VERSION.fullmatch(pin.upstream):
             raise entry.error("upstream", "is not a version", "Restore the lock file.")
         entry.finish()

@@ -52,15 +52,16 @@ def download(origin: TarballOrigin, source: str, version: str, directory: Path) 
 
     Raises SproutError when it cannot be had, is too long, or its signature does not verify.
     """
-    file = origin.file.format(version=version)
-    archive = directory / file
+    file = origin.file.replace("{version}", version)
+    archive = directory / "archive.tar.xz"
     with _opened(origin, file) as response, archive.open("wb") as out:
-        length = int(response.headers.get("Content-Length") or 0)
+        told = response.headers.get("Content-Length") or ""
+        length = int(told) if told.isdigit() and len(told) < 16 else 0
         _copy(origin, file, response, out, length)
     signature = directory / "signature"
-    with _opened(origin, origin.signature.format(version=version)) as response:
+    with _opened(origin, origin.signature.replace("{version}", version)) as response:
         signature.write_bytes(response.read(_MAX_SIGNATURE_BYTES))
-    verify(origin, archive, signature)
+    verify(origin, file, archive, signature)
     return Pin(source, origin.name, "", version, version, file, sha256_file(archive)), archive
 
 
@@ -78,13 +79,14 @@ def _copy(
                 )
             out.write(chunk)
             progress.advance()
-    if length and total != length:
-        raise SproutError(
-            f"{origin.name}: {file} ended after {total:,} of {length:,} bytes", "Run it again."
-        )
+        if length and total != length:
+            raise SproutError(
+                f"{origin.name}: {file} ended after {total:,} of {length:,} bytes",
+                "Run it again.",
+            )
 
 
-def verify(origin: TarballOrigin, archive: Path, signature: Path) -> None:
+def verify(origin: TarballOrigin, file: str, archive: Path, signature: Path) -> None:
     """Check the detached signature over the decompressed archive with gpgv.
 
     gpgv reads the `.tar` from a pipe, so nothing unverified is unpacked. Only the pinned keys
@@ -113,7 +115,7 @@ def verify(origin: TarballOrigin, archive: Path, signature: Path) -> None:
     pinned = {key.stem for key in origin.keys}
     if gpgv.returncode != 0 or not good or not valid or valid[1] not in pinned:
         raise SproutError(
-            f"{origin.name}: {archive.name}: its signature does not verify: {_verdict(text)}",
+            f"{origin.name}: {file}: its signature does not verify: {_verdict(text)}",
             "Do not use it. If the signer's key has changed, pin the new one in kernels/keys/.",
         )
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sprout.base.errors import SproutError
+from sprout.base.files import scratch_prefix
 from sprout.base.progress import say
 from sprout.kernel.configure import configure
 from sprout.kernel.dotconfig import Changes, compare
-from sprout.kernel.fetch import Store, newest_everywhere, obtain, usable_pins
+from sprout.kernel.fetch import Store, locked_pin, newest_everywhere, obtain, usable_pins
 from sprout.kernel.flavor import Flavor
 from sprout.kernel.kbuild import Kbuild
 from sprout.kernel.patches import patched_tree
@@ -32,8 +33,7 @@ def update(tree: Path, store: Store, flavor: Flavor, source: Source, epoch: int)
     Raises SproutError when no origin has one, when the newest is older than what is locked, or
     when the flavor does not get on it what it asks for; the lock stays as it is then.
     """
-    pins = usable_pins(source, load_lock(tree))
-    old = pins[0] if pins else None
+    old = locked_pin(tree, store, source)
     new = newest_everywhere(store, source)
     if old is not None and version_key(new.upstream) < version_key(old.upstream):
         raise SproutError(
@@ -51,7 +51,10 @@ def update(tree: Path, store: Store, flavor: Flavor, source: Source, epoch: int)
             changes = compare(before, after)
         except SproutError as error:
             say(f"{source.name}: {old.version} cannot be compared: {error.message}")
-    write_lock(tree, with_pin(load_lock(tree), new))
+    # A pin that this machine would use instead of the new one has to go with the old version.
+    stale = usable_pins(store, source, load_lock(tree))
+    kept = tuple(pin for pin in load_lock(tree) if pin not in stale)
+    write_lock(tree, with_pin(kept, new))
     return Update(old, new, changes)
 
 
@@ -59,6 +62,6 @@ def _configuration(
     store: Store, flavor: Flavor, source: Source, pin: Pin, epoch: int
 ) -> dict[str, str]:
     tree = patched_tree(obtain(store, source, pin), flavor.patches_for(pin.upstream))
-    with tempfile.TemporaryDirectory(prefix="config-", dir=store.root) as name:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix("config"), dir=store.root) as name:
         out = Path(name)
         return configure(Kbuild(tree, out / "build", flavor.arch, epoch, out / "log"), flavor)

@@ -16,6 +16,7 @@ from sprout.format.ready import Ready, parse
 from sprout.initramfs.assemble import assemble, write_headers
 from sprout.initramfs.compile import compile_program
 from sprout.initramfs.cpio import Entry, read_cpio, write_cpio
+from sprout.vm.console import clean
 
 _ROOT = Path(__file__).resolve().parents[2]
 _GUESTS = Path(__file__).resolve().parent / "zone_guest"
@@ -37,7 +38,7 @@ class Console:
         return self.text.splitlines()
 
     def ready(self) -> list[Ready]:
-        return [found for line in self.lines() if (found := parse(line))]
+        return [found for line in self.lines() if (found := parse(clean(line)))]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def started_from(drive: tuple[str, ...], flashes: tuple[str, ...]) -> Ready:
     with started([*arguments, "-device", "virtio-blk-pci,drive=d,bootindex=0"]) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            found = parse(line.decode(errors="replace"))
+            found = parse(clean(line.decode(errors="replace")))
             if found is not None:
                 return found
     raise AssertionError("it was never ready")

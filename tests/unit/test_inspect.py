@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sprout.base.errors import SproutError
-from sprout.cli.inspect import configure, escape, execute
+from sprout.base.errors import SproutError, printable
+from sprout.cli.inspect import configure, execute
 from sprout.image.disk import make_disk
 from sprout.image.uki import Section, lay_out
 from sprout.initramfs.cpio import Entry, write_cpio
@@ -118,7 +118,7 @@ def test_hostile_text_is_escaped(
     inspect(path, "--json")
     text = capsys.readouterr().out
     assert all(char.isprintable() or char == "\n" for char in text)
-    assert escape("\x1b\u202e\r") == "\\x1b\\u202e\\r"
+    assert printable("\x1b\u202e\r") == "\\x1b\\u202e\\r"
 
 
 def test_truncated_files_are_refused(tmp_path: Path, stub: bytes) -> None:
