@@ -54,7 +54,7 @@ def define(script: dict[str, Any]) -> None:
         _exit(script, f"{error.filename}: {error.strerror}\nhint: Check its permissions.", 1)
     except KeyboardInterrupt:
         _exit(script, "interrupted\nhint: Run it again.", 130)
-    script["SConsignFile"](_literal(graph.tree.build / ".sconsign"))
+    script["SConsignFile"](str(graph.tree.build / ".sconsign"))
     env = script["Environment"](ENV=dict(os.environ))
     env.Decider("timestamp-match")
     for step in graph.steps.values():

@@ -148,3 +148,35 @@ def _running(words: str) -> list[str]:
         if words in line:
             found.append(line)
     return found
+
+
+def test_interrupted_fetch_leaves_nothing(tree: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    command = [sys.executable, "-m", "sprout", "--tree", str(tree), "build", "zone-kernel"]
+    environment = {**os.environ, "SPROUT_CACHE": str(cache)}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("unpacking"):
+                break
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(60) == 130, rest
+    assert "Traceback" not in rest
+    assert not list(cache.glob("fetch-*"))
+    assert not list((cache / "sources").iterdir())
+    assert not _running(str(cache))
+
+
+def test_tree_whose_path_means_something_to_others(
+    tree: Path, sprout: Sprout, zone_disk: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "dol$lar $HOME"
+    tree.rename(odd)
+    output = sprout("--tree", odd, "build")
+    assert output.status == 0, output.stderr.decode()
+    assert sha256_file(odd / "build/zone-disk/zone.img") == sha256_file(zone_disk)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [odd.name]

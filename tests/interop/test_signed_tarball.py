@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import lzma
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,8 @@ from site_server import Site, serving
 from sprout.base.errors import SproutError
 from sprout.base.run import check
 from sprout.kernel import tarball
-from sprout.kernel.fetch import Store, ensure, resolve
-from sprout.kernel.sources import TarballOrigin, load_lock
+from sprout.kernel.fetch import Store, ensure, locked_pin, resolve
+from sprout.kernel.sources import load_lock, write_lock
 
 
 @pytest.fixture
@@ -132,15 +134,42 @@ def test_version_that_is_gone(site: Site, tmp_path: Path) -> None:
     assert [pin.upstream for pin in load_lock(site.tree)] == ["6.12.10"]
 
 
-def test_address_that_is_no_web_address(site: Site) -> None:
-    origin = site.source().origins[0]
-    assert isinstance(origin, TarballOrigin)
+@pytest.mark.parametrize(
+    ("field", "old", "new"),
+    [
+        ("base", "http://127.0.0.1", "file:///etc"),
+        ("base", "http://127.0.0.1", "http://[::1"),
+        ("file", "linux-{version}.tar.xz", "/tmp/linux-{version}.tar.xz"),
+        ("file", "linux-{version}.tar.xz", "../linux-{version}.tar.xz"),
+        ("file", "linux-{version}.tar.xz", "linux.tar.xz"),
+        ("signature", "linux-{version}.tar.sign", "linux-{nope}.sign"),
+        ("index", "sha256sums.asc", "../index"),
+        ("series", '"6.12"', '"6.*"'),
+    ],
+)
+def test_origin_that_points_elsewhere(site: Site, field: str, old: str, new: str) -> None:
     toml = site.tree / "kernels/sources.toml"
-    toml.write_text(toml.read_text().replace(origin.base, "file:///etc/"))
-    changed = site.source().origins[0]
-    assert isinstance(changed, TarballOrigin)
-    with pytest.raises(SproutError, match="not an http"):
-        tarball.newest_version(changed)
+    toml.write_text(toml.read_text().replace(old, new))
+    with pytest.raises(SproutError, match=rf"sources\.toml: .*{field}: is no"):
+        site.source()
+
+
+def test_locked_origin_that_this_machine_cannot_reach(site: Site, tmp_path: Path) -> None:
+    """Another locked pin is as good, and is what later builds use without asking again."""
+    site.publish("6.12.9")
+    store = Store(tmp_path / "store")
+    pin = resolve(site.tree, store, site.source(), locked=False)
+    toml = site.tree / "kernels/sources.toml"
+    text = toml.read_text()
+    far = text[text.index("[[") :].replace("loopback", "far").replace("127.0.0.1", "127.0.0.1:1/x")
+    far = re.sub(r"http://127\.0\.0\.1:1/x:[0-9]+/", "http://127.0.0.1:1/", far)
+    toml.write_text(text.replace("[[", f"{far}\n[[", 1))
+    gone = replace(pin, origin="far", version="6.12.100", upstream="6.12.100", sha256="0" * 64)
+    write_lock(site.tree, (gone, pin))
+    empty = Store(tmp_path / "other")
+    assert locked_pin(site.tree, empty, site.source()) == gone
+    assert ensure(site.tree, empty, site.source(), gone, locked=True) == pin
+    assert locked_pin(site.tree, empty, site.source()) == pin
 
 
 def test_command_refuses_an_altered_tarball(site: Site, sprout: Sprout, tmp_path: Path) -> None:
