@@ -13,7 +13,7 @@ packages=(
     # kernels: compiler, Kconfig, compression, objtool's library
     gcc libc6-dev make binutils flex bison bc libelf-dev lz4 xz-utils patch
     # verifying what kernel.org signs
-    gpgv gpg
+    gpgv gpg gpg-agent
     # boot stub and first user space
     clang lld musl-dev
     # disks
