@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,9 @@ _TREE_PARTS = ("images.toml", "kernels", "initramfs", "signing", "SConstruct")
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Fail at once where a tool is missing: its tests would say less clearly what is wrong."""
+    # A shell that starts the suite in the background has it ignore Ctrl-C, and with it every
+    # program that a test wants to interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
     missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
     if missing:
