@@ -113,7 +113,8 @@ def ensure(tree: Path, store: Store, source: Source, pin: Pin, *, locked: bool) 
 def newest(store: Store, source: Source) -> Pin:
     """Give the newest version that verifies, unpacked; origins in order, the first with one wins.
 
-    Raises SproutError naming what each origin said when none has one.
+    An origin that cannot be reached, or has none, is passed over; one whose source does not verify
+    ends it. Raises SproutError naming what each origin said when none has one.
     """
     problems = []
     for origin in source.origins:
@@ -123,10 +124,10 @@ def newest(store: Store, source: Source) -> Pin:
                 obtain(store, source, pin)
                 return pin
             return _newest_tarball(store, source, origin)
-        except SproutError as error:
+        except SourceUnavailable as error:
             problems.append(error.message)
             say(f"{source.name}: {error.message}")
-    raise SproutError(
+    raise SourceUnavailable(
         f"{source.name}: no origin has a version that verifies: {'; '.join(problems)}",
         "Check the network (`sudo apt-get update` for packages), then run it again.",
     )
@@ -135,12 +136,10 @@ def newest(store: Store, source: Source) -> Pin:
 def newest_everywhere(store: Store, source: Source) -> Pin:
     """Give the newest version that verifies over all origins; on a tie the first origin wins."""
     best: Pin | None = None
-    problems = []
     for origin in source.origins:
         try:
             pin = newest(store, Source(source.name, source.series, (origin,)))
-        except SproutError as error:
-            problems.append(error.message)
+        except SourceUnavailable:
             continue
         if best is None or version_key(pin.upstream) > version_key(best.upstream):
             best = pin

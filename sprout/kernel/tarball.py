@@ -39,7 +39,7 @@ def newest_version(origin: TarballOrigin) -> str:
     series = re.escape(origin.series)
     versions = set(re.findall(rf"\b{prefix}({series}(?:\.[0-9]{{1,5}})?){suffix}\b", index))
     if not versions:
-        raise SproutError(
+        raise SourceUnavailable(
             f"{origin.name}: {origin.index} names no version of {origin.series}",
             "Check `series` and `index` in kernels/sources.toml.",
         )

@@ -96,6 +96,17 @@ def test_no_signature_at_all(site: Site, tmp_path: Path) -> None:
     refused(site, tmp_path, "404")
 
 
+def test_origin_that_does_not_verify_is_not_passed_over(site: Site, tmp_path: Path) -> None:
+    """A good origin behind it must not hide that somebody tampers with the first."""
+    site.publish("6.12.9")
+    toml = site.tree / "kernels/sources.toml"
+    text = toml.read_text()
+    first = text[text.index("[[") :].replace("loopback", "first").replace("tar.sign", "tar.bad")
+    toml.write_text(text.replace("[[", f"{first}\n[[", 1))
+    (site.served / "linux-6.12.9.tar.bad").write_text("hello")
+    refused(site, tmp_path, "first: linux-6.12.9.tar.xz: its signature does not verify")
+
+
 def test_old_version_under_a_new_name(site: Site, tmp_path: Path) -> None:
     site.publish("6.12.99", says="6.12.3")
     refused(site, tmp_path, r"holds Linux 6\.12\.3, not 6\.12\.99")
