@@ -15,6 +15,7 @@ from sprout.base.errors import SproutError
 from sprout.base.files import read_bounded, write_file
 from sprout.image import pe
 from sprout.image.bzimage import HEAD_SIZE, SetupHeader, read_setup_header
+from sprout.image.direct import with_setup_header
 from sprout.image.sbat import parse_sbat
 
 MAX_IMAGE_BYTES = 1 << 30
@@ -49,6 +50,8 @@ def lay_out(stub: bytes, sections: Sequence[Section], *, epoch: int) -> bytes:
             f"TimeDateStamp: {epoch} does not fit in 32 bits", "Set SOURCE_DATE_EPOCH before 2106."
         )
     _check_names(headers, sections)
+    stub = with_setup_header(stub, headers)
+    headers = pe.parse_headers(stub, "stub")
     image = bytearray(_with_header_room(stub, headers, len(sections)))
     grown = len(image) - len(stub)
     rows = bytearray()

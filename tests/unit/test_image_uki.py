@@ -108,17 +108,32 @@ def test_layout_keeps_every_rule(tmp_path: Path) -> None:
     stored = sum(row.raw_size for row in headers.sections[1:])
     assert headers.initialized_data == stored
     assert headers.sections[0].raw_offset + stored + 0x400 == len(data)
-    # The stub's table had room for three rows: its bytes had to move, unchanged.
+    # The headers had no room for a setup header before them: the bytes had to move, unchanged.
     text = headers.sections[0]
-    assert (headers.size_of_headers, text.raw_offset) == (0x400, 0x400)
+    assert (headers.size_of_headers, text.raw_offset) == (0x600, 0x600)
     assert data[text.raw_offset :][: text.raw_size] == bytes(range(256)) * 4
 
 
 def test_headers_with_room_stay_where_they_are() -> None:
-    stub = bytes(sample_pe(headers_size=0x400))
+    stub = bytes(sample_pe(headers_size=0x800))
     image = lay_out(stub, [Section(".cmdline", b"quiet")], epoch=0)
-    assert pe.parse_headers(image, "image").size_of_headers == 0x400
-    assert image[0x400:0x800] == stub[0x400:]
+    assert pe.parse_headers(image, "image").size_of_headers == 0x800
+    assert image[0x800:0xC00] == stub[0x800:]
+
+
+def test_qemu_takes_it_for_a_kernel_and_nothing_else_does(tmp_path: Path) -> None:
+    data = sample_image(tmp_path).read_bytes()
+    (lfanew,) = struct.unpack_from("<I", data, 0x3C)
+    assert lfanew == 0x300
+    # Linux Documentation/arch/x86/boot.rst: magic, and a protocol that takes a command line.
+    assert data[0x202:0x206] == b"HdrS"
+    assert struct.unpack_from("<H", data, 0x206) == (0x0206,)
+    assert data[0x1F1] == 1
+    # QEMU writes the fields of a boot loader, 0x210 to 0x22f; PE readers use nothing before 0x300.
+    assert not any(data[0x230:0x300])
+    # A BIOS boot loader wants the boot flag as well.
+    assert data[0x1FE:0x200] == b"\0\0"
+    assert parse_image(data, "image").kind == UKI
 
 
 def test_checksum_is_the_one_pefile_works_out(tmp_path: Path) -> None:
@@ -239,7 +254,7 @@ def test_names_cannot_drive_a_terminal(tmp_path: Path) -> None:
 
 def test_signature_is_seen_and_bounded(tmp_path: Path) -> None:
     data = bytearray(sample_image(tmp_path).read_bytes())
-    entry = 0x58 + 112 + pe.DIRECTORY_SECURITY * 8
+    entry = 0x300 + 24 + 112 + pe.DIRECTORY_SECURITY * 8
     struct.pack_into("<II", data, entry, len(data), 16)
     data += struct.pack("<IHH", 16, 0x0200, 2) + bytes(8)
     assert parse_image(bytes(data), "image").certificates == 1

@@ -297,6 +297,8 @@ uint32_t cpu_in32(uint16_t port)
     CHECK(port == 0x608);
     mock.port_reads++;
     mock.ticks += mock.ticks_per_read;
+    if (mock.port_reads == mock.slow_port_read)
+        mock.ticks += mock.hz / 50;
     /* The upper bits of a 24-bit timer are reserved, and not always 0. */
     return (uint32_t)(mock.timer_start + mock.ticks * PM_TIMER_HZ / mock.hz);
 }

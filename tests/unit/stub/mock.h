@@ -63,6 +63,7 @@ struct mock {
     uint64_t hz;             /* its true frequency, for the PM timer */
     uint32_t timer_start;    /* the PM timer's value at tick 0 */
     int port_reads;
+    int slow_port_read; /* which one takes 20 ms; 0 is none */
     struct cpuid leaf_0, leaf_1, leaf_15, leaf_hypervisor, leaf_hypervisor_10;
 
     const uint8_t *memory; /* physical memory, for ACPI tables */
