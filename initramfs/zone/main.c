@@ -41,6 +41,7 @@ static void announce_ready(uint64_t started)
     ready.handover = stamps.tsc_handover;
     ready.copied = stamps.bytes_copied;
     ready.hz = stamps.tsc_hz ? stamps.tsc_hz : counter_hz();
+    ready.free = free_kib();
     ready.ready = ticks();
     announce(&ready);
 }

@@ -53,6 +53,7 @@ uint64_t counter_hz(void);
 
 /* ready.c */
 void format_ready(struct line *line, const struct sprout_ready *ready);
+uint64_t free_kib(void);
 
 /* cmdline.c */
 size_t words_after_dashes(const char *cmdline, size_t size);

@@ -25,8 +25,10 @@ from sprout.kernel.fetch import Store, ensure, locked_pin, resolve
 from sprout.kernel.flavor import Flavor, load_flavor
 from sprout.kernel.kbuild import job_count
 from sprout.kernel.sources import Source, load_sources
+from sprout.vm import plugin
 
 KERNEL_OUTPUTS = kernel_build.OUTPUTS
+INITRAMFS_OUTPUTS = ("initramfs.cpio", "init.symbols")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def load_graph(tree: Tree, settings: Settings) -> Graph:
     memo = Memo(cache_root() / "memo.json")
     steps: dict[str, Step] = {}
     _add(steps, _stub_step(tree, memo))
+    _add(steps, _counter_step(tree, memo))
     orders: dict[str, kernel_build.Order] = {}
     for image in tree.images.values():
         order = _order(tree, image.flavor)
@@ -148,9 +151,24 @@ def _stub_step(tree: Tree, memo: Memo) -> Step:
     }
 
     def make(out: Path) -> None:
-        stub.build_stub(out / "stub.efi", version=__version__)
+        stub.build_stub(out / "stub.efi", version=__version__, symbols=out / "stub.symbols")
 
-    return _step(tree, "stub", ["stub.efi"], parts, make)
+    return _step(tree, "stub", ["stub.efi", "stub.symbols"], parts, make)
+
+
+def _counter_step(tree: Tree, memo: Memo) -> Step:
+    parts = {
+        "sources": _digests(plugin.plugin_sources()),
+        "tools": toolchain_digest(plugin.PROGRAMS, memo),
+        "code": code_digest("sprout.vm.plugin", memo),
+    }
+
+    def make(out: Path) -> None:
+        for level in plugin.LEVELS:
+            plugin.build_plugin(out / plugin.plugin_name(level), level)
+
+    names = [plugin.plugin_name(level) for level in plugin.LEVELS]
+    return _step(tree, "counter", names, parts, make)
 
 
 def _order(tree: Tree, name: str) -> kernel_build.Order:
@@ -203,9 +221,10 @@ def _initramfs_step(tree: Tree, name: str, memo: Memo) -> Step:
     }
 
     def make(out: Path) -> None:
-        assemble.assemble(definition, out / "initramfs.cpio", epoch=tree.epoch)
+        archive, symbols = (out / output for output in INITRAMFS_OUTPUTS)
+        assemble.assemble(definition, archive, epoch=tree.epoch, symbols=symbols)
 
-    return _step(tree, f"{name}-initramfs", ["initramfs.cpio"], parts, make)
+    return _step(tree, f"{name}-initramfs", INITRAMFS_OUTPUTS, parts, make)
 
 
 def _image_step(tree: Tree, image: Image, steps: dict[str, Step], memo: Memo) -> Step:

@@ -1,10 +1,11 @@
 """The readiness line: one line of text that a zone's init writes to the console when it is ready.
 
-    sprout-ready v=1 entry=… handover=… copied=… hz=… init=… ready=…
+    sprout-ready v=2 entry=… handover=… copied=… hz=… free=… init=… ready=…
 
 Values are decimal. `entry`, `handover`, `init` and `ready` are time stamp counter ticks since
-reset; `hz` is ticks per second; `copied` is bytes that the stub copied. `entry`, `handover` and
-`copied` are 0 where no stub published stamps. A line that does not parse is not a readiness line.
+reset; `hz` is ticks per second; `copied` is bytes that the stub copied; `free` is memory that the
+kernel has left to give, in KiB. `entry`, `handover` and `copied` are 0 where no stub published
+stamps. A line that does not parse is not a readiness line.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import re
 from dataclasses import dataclass
 
 PREFIX = "sprout-ready"
-VERSION = 1
-FIELDS = ("entry", "handover", "copied", "hz", "init", "ready")
+VERSION = 2
+FIELDS = ("entry", "handover", "copied", "hz", "free", "init", "ready")
 _MAX_DIGITS = 20  # 2^64 - 1
 _LINE = re.compile(
     rf"{PREFIX} v={VERSION}"
@@ -31,6 +32,7 @@ class Ready:
     handover: int
     copied: int
     hz: int
+    free: int
     init: int
     ready: int
 

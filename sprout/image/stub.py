@@ -12,9 +12,10 @@ import tempfile
 from pathlib import Path
 
 from sprout.base.errors import SproutError
-from sprout.base.files import staged_file
+from sprout.base.files import staged_file, write_file
 from sprout.base.run import check
 from sprout.format import stamps
+from sprout.format.symbols import from_pe_map, write_symbols
 
 PROGRAMS = ("clang", "lld-link")
 MAX_STUB_BYTES = 32 * 1024
@@ -49,6 +50,7 @@ _LINK = (
     # The time stamp is the image builder's; a clock here would change the bytes each time.
     "/timestamp:0",
     "/filealign:512",
+    "/map:stub.map",
 )
 
 
@@ -74,12 +76,14 @@ def _generated(directory: Path, version: str) -> None:
     (directory / "version.h").write_text(f'#define SPROUT_VERSION u"{version}"\n')
 
 
-def build_stub(target: Path, *, version: str) -> None:
+def build_stub(target: Path, *, version: str, symbols: Path | None = None) -> None:
     """Compile the stub into a PE32+ EFI application at `target`, in one step.
 
-    `version` is what LoaderInfo and StubInfo say. The same sources, version and compiler give the
-    same bytes in any directory. Raises SproutError when a program is missing or fails, when the
-    version has other characters than a version has, or when the result is above 32 KiB.
+    `version` is what LoaderInfo and StubInfo say; `symbols` is where the functions' addresses are
+    written to (see sprout.format.symbols), which the stub itself does not carry. The same
+    sources, version and compiler give the same bytes in any directory. Raises SproutError when a
+    program is missing or fails, when the version has other characters than a version has, or when
+    the result is above 32 KiB.
     """
     root = _root()
     # Variables such as LINK or CPATH would change what is built.
@@ -108,4 +112,7 @@ def build_stub(target: Path, *, version: str) -> None:
                 f"{target}: the stub has {len(data):,} bytes, above {MAX_STUB_BYTES:,}",
                 "Take something out of sprout/stub.",
             )
+        if symbols is not None:
+            functions = from_pe_map((work / "stub.map").read_text(errors="replace"))
+            write_file(symbols, write_symbols(functions).encode())
         staging.write_bytes(data)

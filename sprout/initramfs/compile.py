@@ -11,6 +11,7 @@ from pathlib import Path
 from sprout.base.errors import SproutError
 from sprout.base.files import cannot_read, read_bounded
 from sprout.base.run import find_program, run
+from sprout.format.symbols import Symbols, from_elf_map
 
 MAX_PROGRAM_BYTES = 64 * 1024
 PROGRAMS = ("clang", "ld.lld")
@@ -82,10 +83,11 @@ def find_musl(arch: str, prefix: Path = Path("/usr")) -> Musl:
 
 def compile_program(
     sources: Sequence[Path], target: Path, *, base: Path, include: Path, arch: str = "x86_64"
-) -> None:
+) -> Symbols:
     """Compile `sources`, which lie below `base`, into the static program `target`.
 
-    `include` is one more directory of headers; `base` leaves no trace in the program. Raises
+    `include` is one more directory of headers; `base` leaves no trace in the program. Gives its
+    functions' and data's addresses, which the program itself does not carry. Raises
     SproutError when a tool is missing, the compiler finds a fault or warns, or the program is
     dynamic or longer than 64 KiB.
     """
@@ -103,6 +105,7 @@ def compile_program(
         "-I",
         include.absolute(),
         *_LINK,
+        f"-Wl,-Map={target.absolute()}.map",
         "-o",
         target.absolute(),
         first,
@@ -123,6 +126,7 @@ def compile_program(
             f"{base}: clang: {_first_error(output.stderr)}", "Mend the source that it names."
         )
     check_program(target)
+    return from_elf_map(Path(f"{target}.map").read_text(errors="replace"))
 
 
 def _first_error(stderr: bytes) -> str:

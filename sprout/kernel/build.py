@@ -20,7 +20,7 @@ from sprout.kernel.kbuild import PROGRAMS, Kbuild
 from sprout.kernel.patches import patched_tree
 from sprout.kernel.sources import Pin, Source
 
-OUTPUTS = ("image", "vmlinux", "System.map", "config", "metadata.json")
+OUTPUTS = ("image", "vmlinux", "decompressor", "System.map", "config", "metadata.json")
 # A first build does not know how many objects it will compile; small configurations compile
 # about two for every option that is on.
 _OBJECTS_PER_OPTION = 1.9
@@ -48,7 +48,8 @@ class Order:
 def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Path) -> None:
     """Build the kernel of `order` into the existing directory `target`.
 
-    Writes `image` (what boots), `vmlinux`, `System.map`, `config` and `metadata.json`. Raises
+    Writes `image` (what boots), `vmlinux`, `decompressor` (the symbols of what unpacks it),
+    `System.map`, `config` and `metadata.json`. Raises
     SproutError when the source does not verify, a patch does not apply, the configuration is not
     what was asked for, or the compiler fails.
     """
@@ -71,6 +72,9 @@ def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Pa
         shutil.copyfile(kbuild.out / "arch/x86/boot/bzImage", target / "image")
         for file in ("vmlinux", "System.map"):
             shutil.copyfile(kbuild.out / file, target / file)
+        compressed = kbuild.out / "arch/x86/boot/compressed/vmlinux"
+        symbols = target / "decompressor"
+        check(["objcopy", "--only-keep-debug", compressed, symbols], "Reinstall binutils.")
         shutil.copyfile(kbuild.out / ".config", target / "config")
         release = read_bounded(kbuild.out / "include/config/kernel.release", 256).decode().strip()
     metadata = _metadata(order, release, target)

@@ -16,6 +16,7 @@ from sprout.base.files import read_bounded, sha256_file
 MAX_DESCRIPTOR_BYTES = 64 << 10
 # Without these a blank variable store and any unsigned image will do.
 LOCKED_FEATURES = frozenset({"enrolled-keys", "requires-smm"})
+_BIOS = "bios-256k.bin"
 _FORMATS = ("raw", "qcow2")
 _WORDS: dict[type, str] = {list: "an array", dict: "an object", str: "a string"}
 _HINT = "Install the firmware package (ovmf), or mend the descriptor."
@@ -34,6 +35,29 @@ class Firmware:
     def sha256(self) -> str:
         """Give the digest of the firmware's code, in lower-case hexadecimal."""
         return sha256_file(self.executable)
+
+
+@dataclass(frozen=True)
+class Bios:
+    """QEMU's own BIOS: one file of code, without variables."""
+
+    executable: Path
+
+    def sha256(self) -> str:
+        """Give the digest of the code, in lower-case hexadecimal."""
+        return sha256_file(self.executable)
+
+
+def find_bios(data_directories: Sequence[Path]) -> Bios:
+    """Give the BIOS of QEMU's x86 machines from the first of its data directories that has it.
+
+    Raises SproutError where none has it.
+    """
+    for directory in data_directories:
+        if (directory / _BIOS).is_file():
+            return Bios((directory / _BIOS).resolve())
+    where = ", ".join(map(str, data_directories))
+    raise SproutError(f"{_BIOS}: is in none of {where}", "Install QEMU's BIOS (package seabios).")
 
 
 def default_directories() -> tuple[Path, ...]:

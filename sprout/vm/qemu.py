@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sprout.base.errors import SproutError, UsageError
 from sprout.base.run import check, find_program
-from sprout.vm.firmware import Firmware
+from sprout.vm.firmware import Bios, Firmware
 
 _HINT = "Install QEMU (package qemu-system-x86 for x86_64); ./sprout.sh does it."
 _VERSION = re.compile(rb"version (\d+)\.(\d+)\.(\d+)")
@@ -41,21 +41,49 @@ class Qemu:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """A kernel that QEMU hands over itself, without a disk: to UEFI firmware through fw_cfg, else
+    by its BIOS' option ROM. `append` is the command line where the kernel takes one from outside.
+    """
+
+    kernel: Path
+    initrd: Path | None = None
+    append: str | None = None
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Deterministic emulation with the counting plugin loaded: paths that QEMU opens itself.
+
+    An instruction takes 2^`shift` virtual nanoseconds, so the virtual clock does not depend on the
+    host (QEMU docs/devel/tcg-icount).
+    """
+
+    plugin: Path
+    config: Path
+    out: Path
+    shift: int
+
+
+@dataclass(frozen=True)
 class Machine:
     """A machine to start: everything that its timing and its firmware's choices depend on.
 
-    `cpu` is "max" for both accelerators: under TCG it is all that TCG can do, under KVM all that
-    the host can, and nothing a zone's kernel asks for is missing from it.
+    It boots from `disk` or `direct`. `cpu` is "max" for both accelerators: under TCG it is all that
+    TCG can do, under KVM all that the host can, and nothing a zone's kernel asks for is missing
+    from it.
     """
 
-    firmware: Firmware
-    disk: Path
+    firmware: Firmware | Bios
+    disk: Path | None = None
     accelerator: str = "tcg"
     arch: str = "x86_64"
     machine_type: str = "q35"
     cpu: str = "max"
     cpus: int = 1
     memory_mib: int = 512
+    direct: Direct | None = None
+    counting: Counting | None = None
 
 
 def find_qemu(arch: str) -> Qemu:
@@ -71,7 +99,13 @@ def find_qemu(arch: str) -> Qemu:
     return Qemu(program, arch, (major, minor, micro))
 
 
-def arguments(qemu: Qemu, machine: Machine, *, variables: Path) -> list[str]:
+def data_directories(qemu: Qemu) -> list[Path]:
+    """Give where this QEMU looks for its BIOS files, in order (`-L help`)."""
+    text = check([qemu.program, "-L", "help"], _HINT, timeout=20)
+    return [Path(line) for line in text.decode(errors="replace").splitlines() if line]
+
+
+def arguments(qemu: Qemu, machine: Machine, *, variables: Path | None) -> list[str]:
     """Give the whole command that starts `machine`: QMP on standard input, console on output.
 
     `variables` is the copy of the firmware's variable store that this machine may write to.
@@ -85,33 +119,74 @@ def arguments(qemu: Qemu, machine: Machine, *, variables: Path) -> list[str]:
             f"a machine with {machine.cpus} CPUs and {machine.memory_mib} MiB cannot start",
             "Give it at least one CPU and 64 MiB.",
         )
-    firmware = machine.firmware
+    return [
+        *("setpriv", "--pdeathsig", "KILL", str(qemu.program)),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-machine", machine.machine_type, "-cpu", machine.cpu),
+        *("-smp", str(machine.cpus), "-m", f"{machine.memory_mib}M"),
+        *("-chardev", f"socket,id=qmp,fd={_QMP_FD}", "-mon", "chardev=qmp,mode=control"),
+        *("-chardev", f"file,id=console,path={_CONSOLE}", "-serial", "chardev:console"),
+        *_emulation(machine),
+        *_firmware(machine.firmware, variables),
+        *_disk(machine.disk),
+        *_direct(machine.direct),
+    ]
+
+
+def _emulation(machine: Machine) -> list[str]:
+    counting = machine.counting
+    if counting is None:
+        # Without entropy the guest's first use of random numbers may wait for it.
+        return ["-accel", machine.accelerator, "-device", "virtio-rng-pci"]
+    files = f"config={_escaped(counting.config)},out={_escaped(counting.out)}"
+    return [
+        *("-accel", "tcg,thread=single", "-icount", f"shift={counting.shift},sleep=off"),
+        # Random numbers and the date are the same each time too.
+        *("-seed", "42", "-rtc", "base=2026-01-01T00:00:00,clock=vm"),
+        *("-plugin", f"{_escaped(counting.plugin)},{files}"),
+    ]
+
+
+def _firmware(firmware: Firmware | Bios, variables: Path | None) -> list[str]:
+    if isinstance(firmware, Bios):
+        return ["-bios", str(firmware.executable)]
+    if variables is None:
+        raise ValueError("UEFI firmware has no place for its variables")
+    code = _flash(0, firmware.executable, firmware.executable_format, "readonly=on")
+    return ["-drive", code, "-drive", _flash(1, variables, firmware.nvram_format, "readonly=off")]
+
+
+def _disk(path: Path | None) -> list[str]:
+    if path is None:
+        return []
     disk = {
         "driver": "raw",
         "node-name": "disk",
         "read-only": True,
-        "file": {"driver": "file", "filename": str(machine.disk.absolute())},
+        "file": {"driver": "file", "filename": str(path.absolute())},
     }
-    code = _flash(0, firmware.executable, firmware.executable_format, "readonly=on")
-    store = _flash(1, variables, firmware.nvram_format, "readonly=off")
-    return [
-        *("setpriv", "--pdeathsig", "KILL", str(qemu.program)),
-        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-machine", machine.machine_type, "-accel", machine.accelerator),
-        *("-cpu", machine.cpu, "-smp", str(machine.cpus), "-m", f"{machine.memory_mib}M"),
-        *("-chardev", f"socket,id=qmp,fd={_QMP_FD}", "-mon", "chardev=qmp,mode=control"),
-        *("-chardev", f"file,id=console,path={_CONSOLE}", "-serial", "chardev:console"),
-        *("-drive", code, "-drive", store),
-        *("-blockdev", json.dumps(disk)),
-        # bootindex: the firmware tries this disk before its own shell.
-        *("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
-        # Without entropy the guest's first use of random numbers may wait for it.
-        *("-device", "virtio-rng-pci"),
-    ]
+    # bootindex: the firmware tries this disk before its own shell.
+    device = "virtio-blk-pci,drive=disk,bootindex=0"
+    return ["-blockdev", json.dumps(disk), "-device", device]
+
+
+def _direct(direct: Direct | None) -> list[str]:
+    if direct is None:
+        return []
+    words = ["-kernel", str(direct.kernel.absolute())]
+    if direct.initrd is not None:
+        words += ["-initrd", str(direct.initrd.absolute()).replace(",", ",,")]
+    if direct.append is not None:
+        words += ["-append", direct.append]
+    return words
+
+
+def _escaped(path: Path) -> str:
+    return str(path.absolute()).replace(",", ",,")
 
 
 def _flash(unit: int, path: Path, image_format: str, mode: str) -> str:
-    name = str(path.absolute()).replace(",", ",,")
     return (
-        f"if=pflash,unit={unit},format={image_format},{mode},file.driver=file,file.filename={name}"
+        f"if=pflash,unit={unit},format={image_format},{mode},"
+        f"file.driver=file,file.filename={_escaped(path)}"
     )

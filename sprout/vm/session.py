@@ -10,7 +10,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -22,6 +22,7 @@ from qemu.qmp import QMPClient, QMPError
 from sprout.base.files import read_bounded
 from sprout.base.run import started
 from sprout.vm.console import Console, clean
+from sprout.vm.firmware import Firmware
 from sprout.vm.qemu import Machine, Qemu, arguments
 
 _CHUNK = 1 << 16
@@ -67,40 +68,52 @@ class Run:
 
 
 def run_machine(
-    qemu: Qemu, machine: Machine, *, console: Console, judge: Judge, timeout_s: float
+    qemu: Qemu,
+    machine: Machine,
+    *,
+    console: Console,
+    judge: Judge,
+    timeout_s: float,
+    inherited: Sequence[int] = (),
+    ending_s: float = _ENDING_S,
 ) -> Run:
     """Start `machine`, show `judge` each line of its console, and end it when the run is over.
 
+    `inherited` are descriptors that QEMU's command line names; `ending_s` is how long QEMU may
+    take to end when it is told to.
     However this function is left, QEMU has ended and nothing of it remains; when this very
     process is killed, the kernel ends QEMU (see `sprout.vm.qemu.arguments`).
     Raises SproutError when QEMU cannot be started at all.
     """
-    with _started(qemu, machine) as (process, qmp):
+    with _started(qemu, machine, inherited) as (process, qmp):
         watch = _Watch(process, console, judge)
         # SIGINT cancels what asyncio.run runs; any exception passes through both blocks.
         run = asyncio.run(watch.run(qmp, timeout_s))
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_ENDING_S if watch.told_to_quit else 0)
+            process.wait(ending_s if watch.told_to_quit else 0)
         return run
 
 
 @contextmanager
 def _started(
-    qemu: Qemu, machine: Machine
+    qemu: Qemu, machine: Machine, inherited: Sequence[int]
 ) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     """Start QEMU with a connected socket as its standard input, and give the other end.
 
     The variable store is a copy in memory without a name, so that no way to end can leave it.
     """
     with contextlib.ExitStack() as stack:
-        store = stack.enter_context(os.fdopen(os.memfd_create("variables"), "wb"))
-        store.write(read_bounded(machine.firmware.nvram_template, _MAX_STORE))
-        store.flush()
+        passed = list(inherited)
+        variables = None
+        if isinstance(machine.firmware, Firmware):
+            store = stack.enter_context(os.fdopen(os.memfd_create("variables"), "wb"))
+            store.write(read_bounded(machine.firmware.nvram_template, _MAX_STORE))
+            store.flush()
+            passed.append(store.fileno())
+            variables = Path(f"/proc/self/fd/{store.fileno()}")
         ours, theirs = map(stack.enter_context, socket.socketpair())
-        command = arguments(qemu, machine, variables=Path(f"/proc/self/fd/{store.fileno()}"))
-        process = stack.enter_context(
-            started(command, stdin=theirs.fileno(), pass_fds=[store.fileno()])
-        )
+        command = arguments(qemu, machine, variables=variables)
+        process = stack.enter_context(started(command, stdin=theirs.fileno(), pass_fds=passed))
         theirs.close()  # QEMU holds the only other end, so its death is an end of file
         yield process, ours
 

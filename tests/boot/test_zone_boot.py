@@ -68,7 +68,7 @@ def test_zone_has_its_command_line_from_the_image_and_runs_a_program(
 ) -> None:
     output = sprout("boot", "zone", "--append", "-- /sbin/poweroff", "--until", "exit", "--console")
     assert output.status == 0, output.stderr.decode()
-    assert "sprout-ready v=1 entry=" in output.stdout.decode()
+    assert "sprout-ready v=2 entry=" in output.stdout.decode()
 
 
 def test_image_file_boots_too(sprout: Sprout, zone_image: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ int main(void)
         printf("cmdline=%s", line);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         show(names[i]);
-    printf("sprout-ready v=1 entry=0 handover=0 copied=0 hz=0 init=1 ready=2\n");
+    printf("sprout-ready v=2 entry=0 handover=0 copied=0 hz=0 free=1024 init=1 ready=2\n");
     fflush(stdout);
     reboot(RB_POWER_OFF);
     return 0;

@@ -103,7 +103,7 @@ def test_failures_are_named(line: str, told: str) -> None:
         "[    0.1] Linux version 6.12 (BUG: reports welcome)",
         "[    0.1] debugfs: Oops: mentioned in passing",
         "[    9.9] traps: prog[12] general protection fault ip:1 sp:2",
-        "sprout-ready v=1 entry=1",
+        "sprout-ready v=2 entry=1",
     ],
 )
 def test_ordinary_lines_are_no_failures(line: str) -> None:

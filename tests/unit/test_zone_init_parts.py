@@ -40,7 +40,7 @@ def ask(harness: Path, mode: str, data: bytes) -> bytes:
 
 @pytest.mark.parametrize("number", [0, 1, 9, 10, 12345678901234567890, 2**64 - 1])
 def test_ready_line_is_what_the_reader_reads(harness: Path, number: int) -> None:
-    numbers = [number, 1, 2, 3, 4, max(number, 4)]
+    numbers = [number, 1, 2, 3, 4, 5, max(number, 5)]
     output = run([harness, "ready", *map(str, numbers)], timeout=20)
     line = output.stdout.decode()
     assert output.status == 0, output.stderr

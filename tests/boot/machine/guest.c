@@ -43,7 +43,7 @@ uint64_t efi_main(void *image, const struct system_table *system)
     print("\x1b[2J\x1b[01;01Hguest: \x1b[1mhello\x1b[0m\x07\r\n");
     switch (BEHAVIOUR) {
     case READY:
-        print("sprout-ready v=1 entry=2000000 handover=2500000 copied=4096 hz=1000000 "
+        print("sprout-ready v=2 entry=2000000 handover=2500000 copied=4096 hz=1000000 free=1024 "
               "init=4000000 ready=4250000\n");
         print("sprout-init: /bin/true exited with status 0\n");
         break;

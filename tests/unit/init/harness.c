@@ -63,7 +63,7 @@ int main(int argc, char **argv)
     uint8_t *input;
     size_t size;
 
-    if (argc == 8 && strcmp(argv[1], "ready") == 0) {
+    if (argc == 9 && strcmp(argv[1], "ready") == 0) {
         print_ready(argv + 2);
         return 0;
     }

@@ -1,0 +1,1 @@
+"""What a boot costs: figures, budgets, baselines, attribution and reports."""

@@ -1,0 +1,280 @@
+"""Measures one image: an exact boot, its phases, figures and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sprout.base.files import read_bounded
+from sprout.base.progress import say
+from sprout.cost.attribution import attribute
+from sprout.cost.firmware import Modules, name_address, name_image, read_modules
+from sprout.cost.model import Key, Measurement, Phase
+from sprout.cost.symbols import (
+    KERNEL_HALF,
+    KERNEL_TEXT,
+    LOW_END,
+    Table,
+    read_elf,
+    read_system_map,
+    read_table,
+    thunks,
+)
+from sprout.format.ready import Ready
+from sprout.image import pe
+from sprout.image.uki import MAX_IMAGE_BYTES
+from sprout.vm.counted import Counted, LoadedImage
+from sprout.vm.exact import SHIFT, ExactBoot, exact_boot, exact_machine
+from sprout.vm.qemu import Direct, Machine, Qemu
+from sprout.vm.watch import (
+    Watch,
+    at_image,
+    at_kernel,
+    at_physical,
+    at_user,
+    during,
+    through,
+    until,
+)
+
+BOOTS = ("uefi", "pvh")
+FIRMWARE, STUB, DECOMPRESSION = "firmware", "stub", "decompression"
+KERNEL, CALIBRATION, INIT = "kernel", "calibration", "init"
+# What measures clocks against each other, and so spins for a time that the hardware sets: the delay
+# loop, the time stamp counter against PIT, PM timer or HPET, the local APIC's timer.
+CALIBRATING = (
+    "calibrate_delay",
+    "pit_hpet_ptimer_calibrate_cpu",
+    "native_calibrate_cpu_early",
+    "native_calibrate_cpu_early.part.0",
+    "native_calibrate_tsc",
+    "setup_boot_APIC_clock",
+    "calibrate_APIC_clock",
+)
+# The first function that runs at the kernel's own addresses (arch/x86/kernel/head_64.S, and
+# arch/x86/platform/pvh/head.S), and where PVH enters.
+_FIRST_IN_KERNEL = {"uefi": "common_startup_64", "pvh": "xen_prepare_pvh"}
+_PVH_ENTRY = "pvh_start_xen"
+_READY = "announce"
+_SETUP_SECTORS = 0x1F1
+_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: an image's files, and the symbols that go with them.
+
+    `kernel` and `initramfs` are the directories that their build steps made; `plugins` is that of
+    the counting plugins; `toolchain` names what built it all (see `sprout.cost.model.Key`).
+    """
+
+    name: str
+    image: Path
+    cmdline: str
+    kernel: Path
+    initramfs: Path
+    stub_symbols: Path
+    plugins: Path
+    toolchain: str
+    arch: str = "x86_64"
+
+
+@dataclass(frozen=True)
+class _Symbols:
+    kernel: Table
+    decompressor: Table
+    stub: Table
+    init: Table
+    modules: Modules | None
+
+
+def measure(
+    subject: Subject,
+    boot: str,
+    *,
+    memory_mib: int = 512,
+    console: Callable[[str], None] | None = None,
+) -> Measurement:
+    """Boot `subject` in exact mode, "uefi" or "pvh", and give all that it costs.
+
+    Raises SproutError when the image does not become ready, or a file or program that measuring
+    needs is missing.
+    """
+    uefi = boot == "uefi"
+    qemu, machine = exact_machine(_direct(subject, uefi), uefi=uefi, memory_mib=memory_mib)
+    modules = read_modules(machine.firmware.executable) if uefi else None
+    symbols = _Symbols(
+        read_system_map(subject.kernel / "System.map"),
+        read_elf(subject.kernel / "decompressor"),
+        read_table(subject.stub_symbols),
+        read_table(subject.initramfs / "init.symbols"),
+        modules,
+    )
+    say(f"{subject.name}: booting it in exact mode ({boot})")
+    result = exact_boot(
+        qemu,
+        machine,
+        _watch(subject, symbols, uefi),
+        plugins=subject.plugins,
+        name=subject.name,
+        timeout_s=_TIMEOUT_S,
+        console=console,
+    )
+    say(f"{subject.name}: attributing {result.counted.instructions:,} instructions")
+    return _measurement(subject, boot, result, symbols)
+
+
+def _direct(subject: Subject, uefi: bool) -> Direct:
+    if uefi:
+        return Direct(subject.image)
+    archive = subject.initramfs / "initramfs.cpio"
+    return Direct(subject.kernel / "vmlinux", archive, subject.cmdline)
+
+
+def _watch(subject: Subject, symbols: _Symbols, uefi: bool) -> Watch:
+    kernel, where = symbols.kernel, subject.kernel / "System.map"
+    first = kernel.needed(_FIRST_IN_KERNEL["uefi" if uefi else "pvh"], where)
+    entry = symbols.init.needed("_start", subject.initramfs)
+    marks: list[str] = []
+    if uefi:
+        phases = (FIRMWARE, STUB, DECOMPRESSION, KERNEL, CALIBRATION, INIT)
+        inner = read_bounded(subject.kernel / "image", MAX_IMAGE_BYTES)
+        outer = read_bounded(subject.image, MAX_IMAGE_BYTES)
+        marks += [_at_pe(STUB, outer, subject.image), _at_pe(DECOMPRESSION, inner, "kernel")]
+    else:
+        phases = (FIRMWARE, KERNEL, CALIBRATION, INIT)
+        marks.append(at_physical(KERNEL, kernel.needed(_PVH_ENTRY, where) - KERNEL_TEXT))
+    marks.append(at_kernel(KERNEL, first))
+    for name in CALIBRATING:
+        address = kernel.address(name)
+        if address is not None:
+            marks.append(during(CALIBRATION, address))
+    marks += [through(address, end) for address, end in thunks(kernel)]
+    ready = symbols.init.needed(_READY, subject.initramfs)
+    marks += [at_user(INIT), until(ready - entry)]
+    return Watch(phases, tuple(marks))
+
+
+def _at_pe(phase: str, data: bytes, where: object) -> str:
+    headers = pe.parse_headers(data, where)
+    return at_image(
+        phase,
+        stamp=pe.COFF.unpack_from(data, headers.coff_offset)[2],
+        size=headers.size_of_image,
+        entry=headers.entry_point,
+    )
+
+
+def _measurement(subject: Subject, boot: str, result: ExactBoot, symbols: _Symbols) -> Measurement:
+    counted = result.counted
+    found = attribute(counted, _Namer(subject, symbols, counted).name)
+    return Measurement(
+        image=subject.name,
+        boot=boot,
+        key=_key(subject, result.qemu, result.machine),
+        phases=tuple(
+            Phase(p.name, p.instructions, p.wait_ns, round(p.host_ns / 1e6, 3))
+            for p in counted.phases
+        ),
+        emulator_instructions=counted.emulator_instructions,
+        bytes_of=_bytes_of(subject, boot, result.ready),
+        memory_kib=result.machine.memory_mib * 1024 - result.ready.free,
+        functions=found.functions,
+        initcalls=found.initcalls,
+        frames=found.frames,
+    )
+
+
+def _key(subject: Subject, qemu: Qemu, machine: Machine) -> Key:
+    return Key(
+        arch=subject.arch,
+        qemu=qemu.version_text(),
+        machine=qemu.versioned(machine.machine_type),
+        cpu=machine.cpu,
+        memory_mib=machine.memory_mib,
+        icount_shift=SHIFT,
+        firmware=machine.firmware.executable.name,
+        firmware_sha256=machine.firmware.sha256(),
+        toolchain=subject.toolchain,
+    )
+
+
+def _bytes_of(subject: Subject, boot: str, ready: Ready) -> dict[str, int]:
+    """Give the sizes that a boot pays for.
+
+    The stub reads the kernel, the initrd and the command line, and copies what it has to before
+    the hand-over; the initrd is copied once more when Linux fetches it (LoadFile2).
+    """
+    kernel = (subject.kernel / ("image" if boot == "uefi" else "vmlinux")).stat().st_size
+    initramfs = (subject.initramfs / "initramfs.cpio").stat().st_size
+    sizes = {"kernel": kernel, "initramfs": initramfs}
+    if boot == "uefi":
+        sizes["image"] = subject.image.stat().st_size
+        sizes["read"] = kernel + initramfs + len(subject.cmdline.encode())
+        sizes["copied"] = ready.copied + initramfs
+    return sizes
+
+
+class _Namer:
+    """Names addresses of one counted boot; remembers, because the same ones come often."""
+
+    def __init__(self, subject: Subject, symbols: _Symbols, counted: Counted) -> None:
+        self._symbols = symbols
+        self._slide = counted.slide
+        self._first_user = counted.first_user
+        self._start = symbols.init.needed("_start", subject.initramfs)
+        self._known: dict[tuple[int, int], tuple[str, str]] = {}
+        self._images = {
+            index: self._image(subject, image) for index, image in counted.images.items()
+        }
+
+    def name(self, pc: int, image: int) -> tuple[str, str]:
+        """Give (unit, function) for an address in the image of that index (0: in none)."""
+        key = (pc, image)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._find(pc, image)
+        return known
+
+    def _find(self, pc: int, image: int) -> tuple[str, str]:
+        if pc >= KERNEL_TEXT:
+            return ("kernel", self._symbols.kernel.name(pc - self._slide) or "?")
+        if pc >= KERNEL_HALF:
+            return ("firmware", "runtime services")
+        if pc >= LOW_END:
+            offset = pc - self._first_user + self._start
+            return ("init", self._symbols.init.name(offset) or "[vdso]")
+        if image:
+            table, unit, base = self._images[image]
+            if table is None:
+                return ("firmware", unit)
+            return (unit, table.name(pc - base) or "?")
+        modules = self._symbols.modules
+        found = name_address(modules, pc) if modules is not None else None
+        return ("firmware", found or "outside any module")
+
+    def _image(self, subject: Subject, image: LoadedImage) -> tuple[Table | None, str, int]:
+        """Give the table of an image's functions with its unit, or None with its module's name."""
+        symbols = self._symbols
+        stub = _header_of(subject.image)
+        if (image.stamp, image.size, image.entry) == stub:
+            return (symbols.stub, "stub", image.base)
+        if (image.stamp, image.size, image.entry) == _header_of(subject.kernel / "image"):
+            # The decompressor is linked at 0 and stands behind the setup code.
+            with (subject.kernel / "image").open("rb") as stream:
+                setup = (stream.read(_SETUP_SECTORS + 1)[_SETUP_SECTORS] + 1) * 512
+            return (symbols.decompressor, "decompressor", image.base + setup)
+        name = None
+        if symbols.modules is not None:
+            name = name_image(
+                symbols.modules, image.stamp, image.size, image.entry, image.code, image.checksum
+            )
+        return (None, name or "unknown module", image.base)
+
+
+def _header_of(path: Path) -> tuple[int, int, int]:
+    data = read_bounded(path, MAX_IMAGE_BYTES)
+    headers = pe.parse_headers(data, path)
+    stamp = pe.COFF.unpack_from(data, headers.coff_offset)[2]
+    return (stamp, headers.size_of_image, headers.entry_point)

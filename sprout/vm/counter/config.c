@@ -1,0 +1,102 @@
+/* Reads what to watch for: one thing a line, numbers in hexadecimal without 0x.
+ *
+ *     phase NAME                          the next phase; the first one runs from power-on
+ *     image PHASE STAMP SIZE ENTRY        PHASE begins at the entry point of that PE image
+ *     physical PHASE ADDRESS              PHASE begins there, in low memory
+ *     kernel PHASE ADDRESS                PHASE begins at the kernel's own addresses; the first
+ *                                         instruction there is linked at ADDRESS
+ *     span PHASE ADDRESS                  a function of the kernel, linked at ADDRESS
+ *     thunk ADDRESS END                   code of the kernel that passes a call on: the function
+ *                                         that it reaches counts as the one called
+ *     user PHASE                          PHASE begins with user space's first instruction
+ *     end OFFSET                          counting ends, bytes after user space's first instruction
+ */
+#include "counter.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static bool find_phase(const struct config *config, const char *name, unsigned *phase)
+{
+    for (*phase = 0; *phase < config->phase_count; ++*phase)
+        if (strcmp(config->phases[*phase], name) == 0)
+            return true;
+    return false;
+}
+
+static const char *add_phase(struct config *config, const char *name)
+{
+    unsigned known;
+
+    if (config->phase_count == MAX_PHASES)
+        return "too many phases";
+    if (find_phase(config, name, &known))
+        return "a phase is named twice";
+    memcpy(config->phases[config->phase_count++], name, strlen(name) + 1);
+    return NULL;
+}
+
+static const char *add_mark(struct config *config, const struct mark *mark)
+{
+    if (config->mark_count == 0)
+        config->mark_count = 1; /* 0 is no mark */
+    if (config->mark_count == MAX_MARKS)
+        return "too many marks";
+    config->marks[config->mark_count++] = *mark;
+    return NULL;
+}
+
+static const char *read_line(struct config *config, const char *line)
+{
+    char name[MAX_NAME];
+    int end = 0;
+    struct mark mark = {0};
+
+    if (sscanf(line, "phase %31s %n", name, &end) == 1 && line[end] == '\0')
+        return add_phase(config, name);
+    if (sscanf(line, "end %" SCNx64 " %n", &mark.address, &end) == 1 && line[end] == '\0') {
+        mark.kind = MARK_END;
+        return add_mark(config, &mark);
+    }
+    if (sscanf(line, "thunk %" SCNx64 " %" SCNx64 " %n", &mark.address, &mark.end, &end) == 2 &&
+        line[end] == '\0') {
+        mark.kind = MARK_THUNK;
+        return add_mark(config, &mark);
+    }
+    if (sscanf(line, "image %31s %" SCNx32 " %" SCNx32 " %" SCNx32 " %n", name, &mark.stamp,
+               &mark.size, &mark.entry, &end) == 4 && line[end] == '\0')
+        mark.kind = MARK_IMAGE;
+    else if (sscanf(line, "physical %31s %" SCNx64 " %n", name, &mark.address, &end) == 2 &&
+             line[end] == '\0')
+        mark.kind = MARK_PHYSICAL;
+    else if (sscanf(line, "kernel %31s %" SCNx64 " %n", name, &mark.address, &end) == 2 &&
+             line[end] == '\0')
+        mark.kind = MARK_KERNEL;
+    else if (sscanf(line, "span %31s %" SCNx64 " %n", name, &mark.address, &end) == 2 &&
+             line[end] == '\0')
+        mark.kind = MARK_SPAN;
+    else if (sscanf(line, "user %31s %n", name, &end) == 1 && line[end] == '\0')
+        mark.kind = MARK_USER;
+    else
+        return "a line is not understood";
+    if (!find_phase(config, name, &mark.phase))
+        return "a mark names an unknown phase";
+    return add_mark(config, &mark);
+}
+
+const char *config_read(struct config *config, FILE *file)
+{
+    char line[256];
+
+    memset(config, 0, sizeof(*config));
+    while (fgets(line, sizeof(line), file) != NULL) {
+        const char *wrong;
+
+        if (strchr(line, '\n') == NULL)
+            return "a line is too long";
+        wrong = read_line(config, line);
+        if (wrong != NULL)
+            return wrong;
+    }
+    return config->phase_count == 0 ? "no phase is named" : NULL;
+}

@@ -1,0 +1,102 @@
+/* Finds the PE image that code in low memory belongs to: firmware, boot loaders and the boot stub
+ * are loaded at page boundaries with their headers in front of them.
+ *
+ * Everything here is the guest's memory and may hold anything. Reads stay between the instruction
+ * that runs and the image's first page, in the same block of host memory: guest RAM from 1 MiB to
+ * below the flash is one block in QEMU's x86 machines.
+ */
+#include "counter.h"
+
+#include <string.h>
+
+#define PAGE 4096u
+#define RAM_BEGIN UINT64_C(0x100000)
+#define RAM_END UINT64_C(0x80000000)
+#define MAX_IMAGE_BYTES (64u << 20)
+/* Offsets in the headers: Microsoft, "PE Format". */
+#define LFANEW 0x3c
+#define COFF_STAMP 8
+#define OPTIONAL 24
+#define CODE 4
+#define ENTRY 16
+#define SIZE_OF_IMAGE 56
+#define CHECKSUM 64
+
+static struct image images[MAX_IMAGES] = {{0}};
+static unsigned used = 1; /* 0 is NO_IMAGE */
+
+static uint32_t get32(const uint8_t *at)
+{
+    uint32_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+static bool read_headers(const uint8_t *page, uint64_t base, struct image *image)
+{
+    uint32_t at;
+    uint16_t magic;
+
+    if (page[0] != 'M' || page[1] != 'Z')
+        return false;
+    at = get32(page + LFANEW);
+    if (at > PAGE - OPTIONAL - CHECKSUM - 4 || memcmp(page + at, "PE\0\0", 4) != 0)
+        return false;
+    memcpy(&magic, page + at + OPTIONAL, sizeof(magic));
+    if (magic != 0x20b && magic != 0x10b)
+        return false;
+    *image = (struct image){
+        .base = base,
+        .stamp = get32(page + at + COFF_STAMP),
+        .code = get32(page + at + OPTIONAL + CODE),
+        .entry = get32(page + at + OPTIONAL + ENTRY),
+        .size = get32(page + at + OPTIONAL + SIZE_OF_IMAGE),
+        .checksum = get32(page + at + OPTIONAL + CHECKSUM),
+    };
+    return image->size >= PAGE && image->size <= MAX_IMAGE_BYTES;
+}
+
+static bool same(const struct image *one, const struct image *other)
+{
+    return one->base == other->base && one->stamp == other->stamp && one->size == other->size &&
+           one->entry == other->entry && one->code == other->code &&
+           one->checksum == other->checksum;
+}
+
+static unsigned remember(const struct image *image)
+{
+    for (unsigned index = 1; index < used; index++)
+        if (same(&images[index], image))
+            return index;
+    if (used == MAX_IMAGES)
+        return NO_IMAGE;
+    images[used] = *image;
+    return used++;
+}
+
+unsigned image_find(uint64_t address, const uint8_t *host)
+{
+    uint64_t base = address & ~(uint64_t)(PAGE - 1);
+
+    if (host == NULL || address < RAM_BEGIN || address >= RAM_END)
+        return NO_IMAGE;
+    for (const uint8_t *page = host - (address - base);; base -= PAGE, page -= PAGE) {
+        struct image image;
+
+        if (read_headers(page, base, &image) && address - base < image.size)
+            return remember(&image);
+        if (base <= RAM_BEGIN || address - base >= MAX_IMAGE_BYTES)
+            return NO_IMAGE;
+    }
+}
+
+unsigned image_count(void)
+{
+    return used;
+}
+
+const struct image *image_at(unsigned index)
+{
+    return &images[index];
+}

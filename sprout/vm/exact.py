@@ -1,0 +1,117 @@
+"""Exact mode: a boot under deterministic emulation, counted to the instruction.
+
+What makes it repeat: one emulated CPU whose clock is the instructions executed (`-icount`), waits
+that cost no host time, fixed random numbers and date, and no disk, whose completion would come
+when the host pleases. So UEFI firmware gets the boot image through fw_cfg.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sprout.base.errors import SproutError
+from sprout.format import ready as ready_line
+from sprout.format.ready import Ready
+from sprout.vm.console import Console, failure
+from sprout.vm.counted import MAX_BYTES, Counted, read_counted
+from sprout.vm.firmware import find_bios, find_firmware
+from sprout.vm.plugin import level_for, plugin_name
+from sprout.vm.qemu import Counting, Direct, Machine, Qemu, data_directories, find_qemu
+from sprout.vm.session import End, Verdict, run_machine
+from sprout.vm.watch import Watch
+
+# One instruction takes 8 virtual ns. A firmware that spins on a clock (OVMF looks 1.5 s for a TPM)
+# then executes an eighth of the instructions that it would with 1 ns.
+SHIFT = 3
+_ENDING_S = 60.0
+_MACHINE_TYPE = "q35"
+
+
+@dataclass(frozen=True)
+class ExactBoot:
+    """A boot in exact mode: what was counted, the readiness line, and the machine."""
+
+    counted: Counted
+    ready: Ready
+    machine: Machine
+    qemu: Qemu
+
+
+def exact_machine(direct: Direct, *, uefi: bool, memory_mib: int) -> tuple[Qemu, Machine]:
+    """Give the machine that an exact boot runs on: UEFI firmware, or QEMU's BIOS for PVH.
+
+    Raises SproutError where QEMU or the firmware is missing.
+    """
+    qemu = find_qemu("x86_64")
+    firmware = (
+        find_firmware("x86_64", qemu.versioned(_MACHINE_TYPE))
+        if uefi
+        else find_bios(data_directories(qemu))
+    )
+    return qemu, Machine(firmware, memory_mib=memory_mib, direct=direct)
+
+
+def exact_boot(
+    qemu: Qemu,
+    machine: Machine,
+    watch: Watch,
+    *,
+    plugins: Path,
+    name: str,
+    timeout_s: float,
+    shift: int = SHIFT,
+    console: Callable[[str], None] | None = None,
+) -> ExactBoot:
+    """Boot `machine` until it is ready, counting what `watch` names.
+
+    `plugins` is the directory of the plugins (see sprout.vm.plugin); `name` stands in messages.
+    Raises SproutError when the machine does not get there within `timeout_s` seconds on the host,
+    or what was counted is not whole.
+    """
+    plugin = plugins / plugin_name(level_for(qemu.version))
+    if not plugin.is_file():
+        raise SproutError(f"{plugin}: no such plugin", "Build it: sprout build counter.")
+    found: list[Ready] = []
+
+    def judge(line: str, _seconds: float) -> Verdict | None:
+        ready = ready_line.parse(line)
+        if ready is not None:
+            found.append(ready)
+            return Verdict(End.REACHED)
+        why = failure(line)
+        return Verdict(End.FAILED, why) if why is not None else None
+
+    with tempfile.TemporaryFile() as config, tempfile.TemporaryFile() as out:
+        config.write(watch.text().encode())
+        config.flush()
+        counting = Counting(plugin, _path_of(config.fileno()), _path_of(out.fileno()), shift)
+        lines = Console(console)
+        run = run_machine(
+            qemu,
+            replace(machine, counting=counting),
+            console=lines,
+            judge=judge,
+            timeout_s=timeout_s,
+            inherited=(config.fileno(), out.fileno()),
+            ending_s=_ENDING_S,
+        )
+        size = os.fstat(out.fileno()).st_size
+        if not found or run.end is not End.REACHED:
+            why = run.text or run.end.value
+            raise SproutError(
+                f"{name}: not ready in exact mode: {why}",
+                f"Look at it with `sprout boot {name} --console`.",
+            )
+        if size > MAX_BYTES:
+            raise SproutError(f"{name}: the counter wrote {size:,} bytes", "Report this.")
+        out.seek(0)
+        counted = read_counted(out.read())
+    return ExactBoot(counted, found[0], machine, qemu)
+
+
+def _path_of(descriptor: int) -> Path:
+    return Path(f"/proc/self/fd/{descriptor}")

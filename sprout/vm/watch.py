@@ -1,0 +1,56 @@
+"""What the counting plugin watches for: where each phase of a boot begins (counter/config.c)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Phases in order, the first from power-on, and the marks at which they begin."""
+
+    phases: tuple[str, ...]
+    marks: tuple[str, ...]
+
+    def text(self) -> str:
+        """Give the plugin's configuration."""
+        lines = [*(f"phase {name}" for name in self.phases), *self.marks]
+        return "".join(f"{line}\n" for line in lines)
+
+
+def at_image(phase: str, *, stamp: int, size: int, entry: int) -> str:
+    """`phase` begins at the entry point of the PE image with these header fields.
+
+    They are TimeDateStamp, SizeOfImage and AddressOfEntryPoint.
+    """
+    return f"image {phase} {stamp:x} {size:x} {entry:x}"
+
+
+def at_physical(phase: str, address: int) -> str:
+    """`phase` begins at an address in memory below 4 GiB."""
+    return f"physical {phase} {address:x}"
+
+
+def at_kernel(phase: str, address: int) -> str:
+    """`phase` begins when the kernel runs at its own addresses, first the one linked `address`."""
+    return f"kernel {phase} {address:x}"
+
+
+def during(phase: str, address: int) -> str:
+    """`phase` lasts while the kernel's function linked at `address` runs."""
+    return f"span {phase} {address:x}"
+
+
+def through(address: int, end: int) -> str:
+    """Code of the kernel linked from `address` to `end` only passes calls on: thunks."""
+    return f"thunk {address:x} {end:x}"
+
+
+def at_user(phase: str) -> str:
+    """`phase` begins with user space's first instruction."""
+    return f"user {phase}"
+
+
+def until(offset: int) -> str:
+    """Counting ends `offset` bytes after user space's first instruction."""
+    return f"end {offset:x}"
