@@ -137,6 +137,7 @@ def _watch(subject: Subject, symbols: _Symbols, uefi: bool) -> Watch:
     first = kernel.needed(_FIRST_IN_KERNEL["uefi" if uefi else "pvh"], where)
     entry = symbols.init.needed("_start", subject.initramfs)
     marks: list[str] = []
+    phases: tuple[str, ...]
     if uefi:
         phases = (FIRMWARE, STUB, DECOMPRESSION, KERNEL, CALIBRATION, INIT)
         inner = read_bounded(subject.kernel / "image", MAX_IMAGE_BYTES)

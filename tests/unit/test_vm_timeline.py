@@ -20,7 +20,16 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def draw(machine: Machine, **stamps: int) -> Timeline:
-    fields = {"entry": 0, "handover": 0, "copied": 0, "hz": 0, "free": 0, "init": 0, "ready": 0, **stamps}
+    fields = {
+        "entry": 0,
+        "handover": 0,
+        "copied": 0,
+        "hz": 0,
+        "free": 0,
+        "init": 0,
+        "ready": 0,
+        **stamps,
+    }
     qemu = Qemu(Path("/usr/bin/qemu-system-x86_64"), "x86_64", (10, 0, 3))
     return timeline("zone", Ready(**fields), host_ms=1234.5678, qemu=qemu, machine=machine)
 

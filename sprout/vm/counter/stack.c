@@ -13,6 +13,8 @@
 #define STACK_SHIFT 14
 #define KEY_LOW 1u
 #define KEY_USER 2u
+/* The kernel between user space's last instruction and its own first call. */
+#define ENTRY_SLOT KERNEL_HALF
 
 struct frame {
     uint64_t slot;
@@ -106,12 +108,16 @@ void stack_return(uint64_t slot)
     drop(running, slot);
 }
 
-/* A thunk reaches its function by a jump, or by a return to an address that it has put in place of
- * its own (a retpoline). */
+/* The kernel and user space come and go without a call. A thunk reaches its function by a jump, or
+ * by a return to an address that it has put in place of its own (a retpoline). */
 void stack_settle(const struct block *block)
 {
-    struct frame *top = running->depth ? &running->frames[running->depth - 1] : NULL;
+    bool user = block->pc >= LOW_END && block->pc < KERNEL_HALF;
+    struct frame *top;
 
+    if (user != (running->key == KEY_USER))
+        running = stack_of(user ? LOW_END : ENTRY_SLOT);
+    top = running->depth ? &running->frames[running->depth - 1] : NULL;
     if (!top || !top->thunk || block->thunk)
         return;
     top->node = tree_child(top->caller, block);
