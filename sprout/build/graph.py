@@ -61,6 +61,15 @@ class Graph:
             self._add(name, chosen)
         return list(chosen.values())
 
+    def ingredients(self, image: Image) -> Ingredients:
+        """Give the built parts that the boot image `image` is laid out from."""
+        return Ingredients(
+            stub=self.steps["stub"].files()[0],
+            kernel=self.steps[f"{image.flavor}-kernel"].directory,
+            initramfs=self.steps[f"{image.initramfs}-initramfs"].files()[0],
+            sbat=self.tree.root / "signing" / "sbat.csv",
+        )
+
     def ensure_sources(self, steps: Iterable[Step], settings: Settings) -> bool:
         """Fetch the sources of those `steps` that have to be compiled; True when the lock moved.
 

@@ -3,22 +3,27 @@
 IMAGE is the name of an image of this tree (default: the only one), or a file: a boot image (.efi)
 or a bootable disk. The machine is ended as soon as the guest says that it is ready; with
 --until exit it runs until the guest powers off.
+
+With --exact the boot is counted in instructions and waits under deterministic emulation: the same
+image gives the same numbers on any machine with the same QEMU and firmware, under any load.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from sprout.base.errors import SproutError, UsageError
 from sprout.base.files import read_bounded
-from sprout.build.artifacts import Ingredients, lay_out_image
+from sprout.build.artifacts import lay_out_image
 from sprout.build.cache import cache_root
 from sprout.build.driver import build
 from sprout.build.graph import load_graph
@@ -65,6 +70,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--initramfs", type=Path, metavar="FILE", help="another initramfs in place of the image's"
     )
     parser.add_argument(
+        "--exact", action="store_true", help="count instructions, the same each time (TCG)"
+    )
+    parser.add_argument(
+        "--via", choices=("uefi", "pvh"), default="uefi", help="with --exact: how to boot (uefi)"
+    )
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="with --exact: draw the timeline")
+    parser.add_argument(
         "--append", default="", metavar="TEXT", help="more words for the image's command line"
     )
     add_settings(parser)
@@ -73,9 +85,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Boot and print the timeline."""
     name = arguments.image
-    report = arguments.json
-    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
-        raise UsageError(f"--json {report}: cannot be a file", "Name a file in a directory.")
+    _check_reports(arguments)
+    if arguments.exact:
+        return _exact(arguments)
     if name is not None and ("/" in name or name.endswith((".efi", ".img"))):
         if arguments.initramfs is not None or arguments.append:
             raise UsageError(
@@ -103,6 +115,23 @@ def execute(arguments: argparse.Namespace) -> int:
         return _boot(arguments, disk, image, log)
 
 
+def _check_reports(arguments: argparse.Namespace) -> None:
+    for option, report in (("--json", arguments.json), ("--svg", arguments.svg)):
+        if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+            raise UsageError(f"{option} {report}: cannot be a file", "Name a file in a directory.")
+    if not arguments.exact and (arguments.svg is not None or arguments.via != "uefi"):
+        raise UsageError("--svg and --via go with --exact", "Add --exact, or leave them out.")
+
+
+def _exact(arguments: argparse.Namespace) -> int:
+    # Only here: attribution and pictures would slow down every other boot's start.
+    exact = importlib.import_module("sprout.cli.exact")
+    tree = chosen_tree(arguments)
+    exact.check_arguments(arguments)
+    status: int = exact.execute_exact(arguments, tree, _image_name(tree, arguments.image))
+    return status
+
+
 def _log_of_file(path: Path) -> Path:
     """Give where the console of a file's boot is kept: not beside it, which is not our place."""
     return cache_root() / "log" / f"{path.name}-console.log"
@@ -124,13 +153,9 @@ def _changed_disk(
     image = tree.images[name]
     graph = load_graph(tree, settings(arguments))
     cmdline = f"{image.cmdline} {arguments.append}".strip()
-    initramfs = graph.steps[f"{image.initramfs}-initramfs"].files()[0]
-    parts = Ingredients(
-        stub=graph.steps["stub"].files()[0],
-        kernel=graph.steps[f"{image.flavor}-kernel"].directory,
-        initramfs=arguments.initramfs or initramfs,
-        sbat=tree.root / "signing" / "sbat.csv",
-    )
+    parts = graph.ingredients(image)
+    if arguments.initramfs is not None:
+        parts = replace(parts, initramfs=arguments.initramfs)
     lay_out_image(work / "image.efi", image.with_cmdline(cmdline), parts, tree.epoch)
     make_disk(disk, work / "image.efi", epoch=tree.epoch)
 

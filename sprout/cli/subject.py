@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from sprout.build.driver import build
 from sprout.build.graph import Settings, load_graph
@@ -11,12 +10,10 @@ from sprout.build.tree import Tree
 from sprout.cost.measure import Subject
 
 
-def built_subject(
-    tree: Tree, name: str, settings: Settings, *, image: Path | None = None, cmdline: str = ""
-) -> tuple[int, Subject | None]:
+def built_subject(tree: Tree, name: str, settings: Settings) -> tuple[int, Subject | None]:
     """Build the image `name` of `tree` and the counting plugins; give (exit status, subject).
 
-    `image` and `cmdline` stand in for the image's own. The subject is None where building failed.
+    The subject is None where building failed.
     """
     chosen = tree.images[name]
     status = build(tree, [f"{name}-image", "counter"], settings)
@@ -30,8 +27,8 @@ def built_subject(
     tools.append(stub.parts["tools"])
     return 0, Subject(
         name=name,
-        image=image or steps[f"{name}-image"].files()[0],
-        cmdline=cmdline or chosen.cmdline,
+        image=steps[f"{name}-image"].files()[0],
+        cmdline=chosen.cmdline,
         kernel=kernel.directory,
         initramfs=initramfs.directory,
         stub_symbols=stub.files()[1],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sprout.base.files import read_bounded
@@ -78,6 +78,10 @@ class Subject:
     plugins: Path
     toolchain: str
     arch: str = "x86_64"
+
+    def with_image(self, image: Path, cmdline: str) -> Subject:
+        """Give the same subject with another boot image, and the command line that is in it."""
+        return replace(self, image=image, cmdline=cmdline)
 
 
 @dataclass(frozen=True)

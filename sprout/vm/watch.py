@@ -31,9 +31,17 @@ def at_physical(phase: str, address: int) -> str:
     return f"physical {phase} {address:x}"
 
 
-def at_kernel(phase: str, address: int) -> str:
-    """`phase` begins when the kernel runs at its own addresses, first the one linked `address`."""
-    return f"kernel {phase} {address:x}"
+def at_code(phase: str, code: bytes) -> str:
+    """`phase` begins at a block below 4 GiB that begins with these 8 bytes, wherever it lies."""
+    return f"code {phase} {int.from_bytes(code[:8], 'little'):x}"
+
+
+def at_kernel(phase: str, address: int | None = None) -> str:
+    """`phase` begins when the kernel runs at its own addresses, first the one linked `address`.
+
+    Without it no function of the kernel can be told, and nothing is checked.
+    """
+    return f"kernel {phase}" if address is None else f"kernel {phase} {address:x}"
 
 
 def during(phase: str, address: int) -> str:

@@ -3,6 +3,9 @@
  *     phase NAME                          the next phase; the first one runs from power-on
  *     image PHASE STAMP SIZE ENTRY        PHASE begins at the entry point of that PE image
  *     physical PHASE ADDRESS              PHASE begins there, in low memory
+ *     code PHASE BYTES                    PHASE begins at a block in low memory that begins with
+ *                                         these 8 bytes, a little-endian number
+ *     kernel PHASE                        PHASE begins at the kernel's own addresses, whichever
  *     kernel PHASE ADDRESS                PHASE begins at the kernel's own addresses; the first
  *                                         instruction there is linked at ADDRESS
  *     span PHASE ADDRESS                  a function of the kernel, linked at ADDRESS
@@ -69,7 +72,13 @@ static const char *read_line(struct config *config, const char *line)
     else if (sscanf(line, "physical %31s %" SCNx64 " %n", name, &mark.address, &end) == 2 &&
              line[end] == '\0')
         mark.kind = MARK_PHYSICAL;
-    else if (sscanf(line, "kernel %31s %" SCNx64 " %n", name, &mark.address, &end) == 2 &&
+    else if (sscanf(line, "code %31s %" SCNx64 " %n", name, &mark.code, &end) == 2 && mark.code &&
+             line[end] == '\0')
+        mark.kind = MARK_CODE;
+    else if (sscanf(line, "kernel %31s %n", name, &end) == 1 && line[end] == '\0') {
+        mark.kind = MARK_KERNEL;
+        mark.anywhere = true;
+    } else if (sscanf(line, "kernel %31s %" SCNx64 " %n", name, &mark.address, &end) == 2 &&
              line[end] == '\0')
         mark.kind = MARK_KERNEL;
     else if (sscanf(line, "span %31s %" SCNx64 " %n", name, &mark.address, &end) == 2 &&

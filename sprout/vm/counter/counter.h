@@ -25,6 +25,7 @@ enum mark_kind {
     MARK_NONE,
     MARK_IMAGE,    /* the entry point of a PE image */
     MARK_PHYSICAL, /* an address in low memory */
+    MARK_CODE,     /* a block in low memory that begins with these 8 bytes */
     MARK_KERNEL,   /* the first instruction at the kernel's own address */
     MARK_SPAN,     /* a function of the kernel: its phase lasts until it returns */
     MARK_USER,     /* user space's first instruction */
@@ -36,6 +37,8 @@ struct mark {
     enum mark_kind kind;
     unsigned phase;
     uint64_t address;            /* MARK_PHYSICAL, MARK_KERNEL, MARK_SPAN, MARK_END, MARK_THUNK */
+    bool anywhere;               /* MARK_KERNEL: no address is known */
+    uint64_t code;               /* MARK_CODE: little-endian */
     uint64_t end;                /* MARK_THUNK */
     uint32_t stamp, size, entry; /* MARK_IMAGE: TimeDateStamp, SizeOfImage, AddressOfEntryPoint */
 };

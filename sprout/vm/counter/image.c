@@ -12,7 +12,10 @@
 #define PAGE 4096u
 #define RAM_BEGIN UINT64_C(0x100000)
 #define RAM_END UINT64_C(0x80000000)
-#define MAX_IMAGE_BYTES (64u << 20)
+#define MAX_IMAGE_BYTES (1u << 30)
+/* How far in front of code its headers are looked for: an image with a large initrd in it has its
+ * code at its beginning. */
+#define MAX_DISTANCE (64u << 20)
 /* Offsets in the headers: Microsoft, "PE Format". */
 #define LFANEW 0x3c
 #define COFF_STAMP 8
@@ -54,7 +57,7 @@ static bool read_headers(const uint8_t *page, uint64_t base, struct image *image
         .size = get32(page + at + OPTIONAL + SIZE_OF_IMAGE),
         .checksum = get32(page + at + OPTIONAL + CHECKSUM),
     };
-    return image->size >= PAGE && image->size <= MAX_IMAGE_BYTES;
+    return image->entry < image->size && image->size <= MAX_IMAGE_BYTES;
 }
 
 static bool same(const struct image *one, const struct image *other)
@@ -86,7 +89,7 @@ unsigned image_find(uint64_t address, const uint8_t *host)
 
         if (read_headers(page, base, &image) && address - base < image.size)
             return remember(&image);
-        if (base <= RAM_BEGIN || address - base >= MAX_IMAGE_BYTES)
+        if (base <= RAM_BEGIN || address - base >= MAX_DISTANCE)
             return NO_IMAGE;
     }
 }

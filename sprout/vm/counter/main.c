@@ -186,7 +186,7 @@ static void on_access(unsigned vcpu, uint32_t info, uint64_t address, void *user
 
 /* ---- what is translated */
 
-static bool matches(const struct mark *mark, const struct block *block)
+static bool matches(const struct mark *mark, const struct block *block, uint64_t code)
 {
     const struct image *image = image_at(block->image);
 
@@ -197,11 +197,13 @@ static bool matches(const struct mark *mark, const struct block *block)
                block->pc - image->base == mark->entry;
     case MARK_PHYSICAL:
         return block->pc == mark->address;
+    case MARK_CODE:
+        return code == mark->code;
     case MARK_KERNEL:
         if (kernel_seen || block->pc < KERNEL_TEXT)
             return false;
         kernel_seen = true;
-        kernel_slide = block->pc - mark->address;
+        kernel_slide = mark->anywhere ? 0 : block->pc - mark->address;
         kernel_fits = (kernel_slide & 0x1fffff) == 0;
         return true;
     case MARK_SPAN:
@@ -230,10 +232,10 @@ static bool is_thunk(const struct block *block)
     return false;
 }
 
-static uint32_t find_mark(const struct block *block)
+static uint32_t find_mark(const struct block *block, uint64_t code)
 {
     for (unsigned index = 1; index < config.mark_count; index++)
-        if (matches(&config.marks[index], block))
+        if (matches(&config.marks[index], block, code))
             return index;
     return NO_MARK;
 }
@@ -266,6 +268,20 @@ static enum transfer transfer_of(const struct qemu_plugin_insn *insn)
     return TRANSFER_NONE;
 }
 
+/* Gives the first 8 bytes of a block in low memory, 0 where it is shorter. */
+static uint64_t first_code(const struct qemu_plugin_tb *tb, size_t count)
+{
+    uint8_t *host = qemu_plugin_insn_haddr(qemu_plugin_tb_get_insn(tb, 0));
+    size_t size = 0;
+    uint64_t code = 0;
+
+    for (size_t index = 0; index < count && size < sizeof(code); index++)
+        size += qemu_plugin_insn_size(qemu_plugin_tb_get_insn(tb, index));
+    if (size >= sizeof(code) && host && qemu_plugin_tb_vaddr(tb) % 4096 <= 4096 - sizeof(code))
+        memcpy(&code, host, sizeof(code));
+    return code;
+}
+
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     size_t count = qemu_plugin_tb_n_insns(tb);
@@ -283,7 +299,7 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         image = image_find(pc, qemu_plugin_insn_haddr(qemu_plugin_tb_get_insn(tb, 0)));
     block = tree_block(pc, image, &fresh);
     if (fresh) {
-        block->mark = find_mark(block);
+        block->mark = find_mark(block, pc < LOW_END ? first_code(tb, count) : 0);
         block->thunk = is_thunk(block);
     }
     for (size_t index = 0; index < count; index++)

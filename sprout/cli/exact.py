@@ -1,0 +1,77 @@
+"""`sprout boot IMAGE --exact`: the same boot counted to the instruction."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from sprout.base.errors import UsageError
+from sprout.base.files import write_file
+from sprout.build.artifacts import lay_out_image
+from sprout.build.graph import load_graph
+from sprout.build.tree import Tree
+from sprout.cli.build import settings
+from sprout.cli.subject import built_subject
+from sprout.cost.measure import Subject, measure
+from sprout.cost.model import Measurement
+from sprout.cost.phases import phase_table
+from sprout.cost.record import write_measurements
+from sprout.cost.svg_timeline import timeline_svg
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse what exact mode has no place for; raises UsageError."""
+    for unfit, why in (
+        (arguments.accel == "kvm", "--accel kvm: exact mode is emulation"),
+        (arguments.cpus != 1, f"--cpus {arguments.cpus}: exact mode has one CPU"),
+        (arguments.initramfs is not None, "--initramfs: exact mode needs the symbols of its init"),
+        (arguments.until != "ready", "--until exit: exact mode ends when the image is ready"),
+    ):
+        if unfit:
+            raise UsageError(why, "Leave it out, or leave out --exact.")
+
+
+def execute_exact(arguments: argparse.Namespace, tree: Tree, name: str) -> int:
+    """Build, boot in exact mode, print the phases, and write what was asked for."""
+    status, subject = built_subject(tree, name, settings(arguments))
+    if subject is None:
+        return status
+    if not arguments.append:
+        return _measured(arguments, subject)
+    with tempfile.TemporaryDirectory(prefix="sprout-boot-") as work:
+        return _measured(arguments, _appended(arguments, tree, subject, Path(work)))
+
+
+def _appended(arguments: argparse.Namespace, tree: Tree, subject: Subject, work: Path) -> Subject:
+    """Lay out the image again with more words on its command line."""
+    image = tree.images[subject.name]
+    cmdline = f"{image.cmdline} {arguments.append}".strip()
+    parts = load_graph(tree, settings(arguments)).ingredients(image)
+    target = work / "image.efi"
+    lay_out_image(target, image.with_cmdline(cmdline), parts, tree.epoch)
+    return subject.with_image(target, cmdline)
+
+
+def _measured(arguments: argparse.Namespace, subject: Subject) -> int:
+    def show(line: str) -> None:
+        print(line, flush=True)
+
+    console = show if arguments.console else None
+    found = measure(subject, arguments.via, memory_mib=arguments.memory, console=console)
+    _print_phases(found)
+    if arguments.json is not None:
+        write_measurements(arguments.json, [found])
+    if arguments.svg is not None:
+        write_file(arguments.svg, timeline_svg(found).encode())
+    return 0
+
+
+def _print_phases(found: Measurement) -> None:
+    terminal = sys.stdout.isatty()
+    columns = min(shutil.get_terminal_size().columns, 120) if terminal else 80
+    colour = terminal and "NO_COLOR" not in os.environ
+    print(phase_table(found, columns=columns, colour=colour), end="")

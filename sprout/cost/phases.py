@@ -1,0 +1,57 @@
+"""The phases of one measurement as a table for the terminal, without any judgement."""
+
+from __future__ import annotations
+
+from sprout.cost.model import Measurement
+
+_BAR = 20
+_COLOURS = ("36", "32", "33", "35")  # one per phase, in turn: ECMA-48 section 8.3.117
+
+
+def phase_table(measured: Measurement, *, columns: int = 80, colour: bool = False) -> str:
+    """Give the table, at most `columns` wide (at least 72), ending with a newline.
+
+    Instructions are exact; so are waits, in virtual ms; the host's ms inform only.
+    """
+    whole = sum(phase.instructions for phase in measured.phases)
+    bar = max(min(_BAR, columns - 60), 8)
+    rows = [f"{'phase':<15}{'instructions':>15}{'wait ms':>10}{'host ms':>10}{'share':>8}"]
+    end = 0
+    for index, phase in enumerate(measured.phases):
+        first = end * bar // (whole or 1)
+        end += phase.instructions
+        drawn = "█" * max(end * bar // (whole or 1) - first, 1)
+        drawn = " " * min(first, bar - 1) + _painted(drawn, index, colour)
+        share = phase.instructions / (whole or 1)
+        rows.append(
+            f"{phase.name:<15}{phase.instructions:>15,}{phase.wait_ns / 1e6:>10,.3f}"
+            f"{phase.wall_ms:>10,.1f}{share:>8.1%}  {drawn}"
+        )
+    waits = sum(phase.wait_ns for phase in measured.phases) / 1e6
+    wall = sum(phase.wall_ms for phase in measured.phases)
+    rows.append(f"{'sum':<15}{whole:>15,}{waits:>10,.3f}{wall:>10,.1f}")
+    rows.append(f"{'emulator':<15}{measured.emulator_instructions:>15,}")
+    return "\n".join([*_title(measured, columns), *rows]) + "\n"
+
+
+def _painted(text: str, index: int, colour: bool) -> str:
+    return f"\x1b[{_COLOURS[index % len(_COLOURS)]}m{text}\x1b[0m" if colour else text
+
+
+def _title(measured: Measurement, columns: int) -> list[str]:
+    key = measured.key
+    parts = (
+        f"{measured.image} ({key.arch}, {measured.boot})",
+        f"exact, QEMU {key.qemu}",
+        f"{key.machine}, 1 CPU ({key.cpu})",
+        f"{key.memory_mib} MiB",
+        key.firmware,
+    )
+    lines = [""]
+    for part in parts:
+        joined = f"{lines[-1]} · {part}" if lines[-1] else part
+        if len(joined) <= columns:
+            lines[-1] = joined
+        else:
+            lines.append(part[:columns])
+    return lines
