@@ -29,7 +29,7 @@ TOOLS = (
         "unshare",
     ),
 )
-_TREE_PARTS = ("images.toml", "kernels", "initramfs", "signing", "SConstruct")
+_TREE_PARTS = ("images.toml", "kernels", "initramfs", "signing", "ci", "SConstruct")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

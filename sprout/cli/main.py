@@ -21,6 +21,7 @@ from sprout.base.errors import SproutError, UsageError
 VERBS = {
     "build": "build images, kernels, initramfs and disks",
     "boot": "build an image, boot it in QEMU and print the timeline",
+    "cost": "measure boots to the instruction, against budgets and a baseline",
     "inspect": "show what is inside a boot image, disk or initramfs",
     "update": "move a flavor's sources to the newest verified version",
     "test": "run the test suite",

@@ -110,9 +110,9 @@ def _change(
     expected, doubt = accepted.expected(figure, before) if accepted else (before, 0)
     if now is None:
         # Not there any more: for the gate to judge, unless that was accepted.
-        return Change(figure, before, now, improved=expected is not None)
+        return Change(figure, before, now, improved=bool(expected))
     if expected is None:
-        return Change(figure, before, now, grew=True)
+        return Change(figure, before, now, grew=now > 0)
     grew = now > expected + tolerance(figure.kind, expected) + doubt
     improved = (expected - doubt - now) * 100 > expected
     return Change(figure, before, now, grew, improved)
@@ -175,7 +175,10 @@ def culprit(
 def _together(
     names: Iterable[str], change: Callable[[str], int], part: Callable[[str], Part], delta: int
 ) -> Culprit | None:
-    """Name the functions whose own instructions explain 80 % of `delta` together."""
+    """Name the functions whose own instructions explain 80 % of `delta` together.
+
+    Where a baseline has too few of them for that, half of it will do; less explains nothing.
+    """
     same = [(change(name), name) for name in names if change(name) * delta > 0]
     same.sort(key=lambda row: (-abs(row[0]), row[1]))
     taken, explained = [], 0
@@ -184,7 +187,7 @@ def _together(
             break
         taken.append(name)
         explained += amount
-    if not taken:
+    if abs(explained) * 2 < abs(delta):
         return None
     return Culprit(tuple(map(part, taken[:_LISTED])), more=max(len(taken) - _LISTED, 0))
 

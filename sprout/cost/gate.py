@@ -183,7 +183,16 @@ def _called(figure: Figure) -> str:
 
 
 def _of(figure: Figure, value: int, limit: int) -> str:
-    return f"{amount(figure.kind, value)} of {amount(figure.kind, limit)}"
+    return f"{_plain(figure, value)} of {_plain(figure, limit)}{_unit(figure)}"
+
+
+def _plain(figure: Figure, value: int) -> str:
+    """Give a figure's value without what `_unit` puts behind the last one."""
+    return amount(figure.kind, value) if figure.kind == WAIT else f"{value:,}"
+
+
+def _unit(figure: Figure) -> str:
+    return "" if figure.kind == WAIT else f" {figure.unit()}"
 
 
 def _no_baseline(
@@ -240,8 +249,8 @@ def _judged(now: Measurement, change: Change, against: str) -> Finding | None:
     if change.before is None:
         where = f"{title}, new: {_called(figure)}"
     else:
-        before, after = amount(figure.kind, change.before), amount(figure.kind, change.now)
-        where = f"{title}, {figure.title()} {before} -> {after}"
+        before, after = _plain(figure, change.before), _plain(figure, change.now)
+        where = f"{title}, {figure.title()} {before} → {after}{_unit(figure)}"
     if change.grew:
         return Finding(REGRESSION, f"{lead}: {where}", details, figure, change.delta)
     details = (*details, _to_accept(now))
@@ -277,9 +286,9 @@ def _detailed(culprit: Culprit) -> list[Part]:
 
 
 def _described(part: Part) -> str:
-    calls = f"{part.calls_now:,} calls"
+    calls = f"calls {part.calls_now:,}"
     if part.calls_before != part.calls_now:
-        calls = f"{part.calls_before:,} -> {part.calls_now:,} calls"
+        calls = f"calls {part.calls_before:,} → {part.calls_now:,}"
     return f"`{said(part.name)}` ({said(part.unit)}): {part.delta:+,} instructions, {calls}"
 
 

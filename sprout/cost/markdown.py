@@ -31,7 +31,7 @@ def report(verdicts: Sequence[Verdict]) -> str:
     details, others = other_findings(verdicts)
     lines += [f"- {escaped(line)}" for line in details]
     for finding in others:
-        lines.append(f"- {finding.kind}: {escaped(finding.headline)}")
+        lines.append(f"- {escaped(finding.headline)}")
         lines += [f"  - {escaped(line)}" for line in finding.details]
     for verdict in verdicts:
         lines += ["", *_figures(verdict)]

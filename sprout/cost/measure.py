@@ -40,7 +40,8 @@ from sprout.vm.watch import (
 
 BOOTS = ("uefi", "pvh")
 FIRMWARE, STUB, DECOMPRESSION = "firmware", "stub", "decompression"
-KERNEL, CALIBRATION, INIT = "kernel", "calibration", "init"
+KERNEL, CALIBRATION, INTERRUPTS = "kernel", "calibration", "interrupts"
+INIT = "init"
 # What measures clocks against each other, and so spins for a time that the hardware sets: the delay
 # loop, the time stamp counter against PIT, PM timer or HPET, the local APIC's timer.
 CALIBRATING = (
@@ -52,6 +53,9 @@ CALIBRATING = (
     "setup_boot_APIC_clock",
     "calibrate_APIC_clock",
 )
+# Interrupts, which are the clock's nearly all, come with time and not with work: apart from them
+# the other phases say what the boot does, whatever speed the emulated CPU has.
+INTERRUPTING = ("sysvec_apic_timer_interrupt", "common_interrupt")
 # The first function that runs at the kernel's own addresses (arch/x86/kernel/head_64.S, and
 # arch/x86/platform/pvh/head.S), and where PVH enters.
 _FIRST_IN_KERNEL = {"uefi": "common_startup_64", "pvh": "xen_prepare_pvh"}
@@ -143,18 +147,17 @@ def _watch(subject: Subject, symbols: _Symbols, uefi: bool) -> Watch:
     marks: list[str] = []
     phases: tuple[str, ...]
     if uefi:
-        phases = (FIRMWARE, STUB, DECOMPRESSION, KERNEL, CALIBRATION, INIT)
+        phases = (FIRMWARE, STUB, DECOMPRESSION, KERNEL, CALIBRATION, INTERRUPTS, INIT)
         inner = read_bounded(subject.kernel / "image", MAX_IMAGE_BYTES)
         outer = read_bounded(subject.image, MAX_IMAGE_BYTES)
         marks += [_at_pe(STUB, outer, subject.image), _at_pe(DECOMPRESSION, inner, "kernel")]
     else:
-        phases = (FIRMWARE, KERNEL, CALIBRATION, INIT)
+        phases = (FIRMWARE, KERNEL, CALIBRATION, INTERRUPTS, INIT)
         marks.append(at_physical(KERNEL, kernel.needed(_PVH_ENTRY, where) - KERNEL_TEXT))
     marks.append(at_kernel(KERNEL, first))
-    for name in CALIBRATING:
-        address = kernel.address(name)
-        if address is not None:
-            marks.append(during(CALIBRATION, address))
+    for phase, names in ((CALIBRATION, CALIBRATING), (INTERRUPTS, INTERRUPTING)):
+        found = [kernel.by_name[name] for name in names if name in kernel.by_name]
+        marks += [during(phase, address) for address in found]
     marks += [through(address, end) for address, end in thunks(kernel)]
     ready = symbols.init.needed(_READY, subject.initramfs)
     marks += [at_user(INIT), until(ready - entry)]

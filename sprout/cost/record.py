@@ -49,11 +49,6 @@ def functions_json(functions: Mapping[str, Mapping[str, Cost]]) -> dict[str, obj
     }
 
 
-def to_json_text(measurement: Measurement) -> str:
-    """Give a measurement as a JSON document that ends with a newline."""
-    return json_text(measurement_json(measurement))
-
-
 def write_measurements(path: Path, measurements: Sequence[Measurement]) -> None:
     """Write measurements to `path`, whole or not at all: one as an object, more as an array."""
     rows = [measurement_json(measurement) for measurement in measurements]

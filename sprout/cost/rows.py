@@ -35,7 +35,7 @@ class FunctionRows:
 
 
 PHASE_HEAD = ("phase", "instructions", "change", "waits", "wall ms", "budget")
-SIZE_HEAD = ("size", "", "change", "", "", "budget")
+SIZE_HEAD = ("size", "amount", "change", "unit", "", "budget")
 
 
 def first_line(verdicts: Sequence[Verdict]) -> str:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from sprout.cost.figures import WAIT, amount, said
-from sprout.cost.gate import BUDGET, DISAGREEMENT, IMPROVEMENT, MISSING, REGRESSION, Verdict
+from sprout.cost.gate import Verdict
 from sprout.cost.model import Measurement
 from sprout.cost.rows import (
     PHASE_HEAD,
@@ -34,13 +34,6 @@ _RED, _YELLOW, _GREEN, _BOLD, _DIM, _PLAIN = (
     "\x1b[0m",
 )
 _STATES = {"worse": _RED, "over": _RED, "better": _YELLOW}
-_WORDS = {
-    REGRESSION: "grew",
-    BUDGET: "over budget",
-    MISSING: "missing",
-    DISAGREEMENT: "does not agree",
-    IMPROVEMENT: "improved",
-}
 
 
 def report(verdicts: Sequence[Verdict], *, colour: bool = False) -> str:
@@ -53,7 +46,7 @@ def report(verdicts: Sequence[Verdict], *, colour: bool = False) -> str:
     details, others = other_findings(verdicts)
     lines += _indented(details)
     for finding in others:
-        lines += _wrapped(f"{_WORDS[finding.kind]}: {finding.headline}", "", "  ")
+        lines += _wrapped(finding.headline, "", "  ")
         lines += _indented(finding.details)
     for verdict in verdicts:
         lines += ["", *_figures(verdict, colour)]
@@ -72,13 +65,15 @@ def phase_table(measurement: Measurement, *, columns: int = COLUMNS, colour: boo
     for phase in measurement.phases:
         share = phase.instructions / (whole or 1)
         waits = amount(WAIT, phase.wait_ns) if phase.wait_ns else "0"
-        row = f"{_fit(phase.name, 13):<14}{phase.instructions:>15,}{share:>8.1%}{waits:>11}"
-        row += f"{phase.wall_ms:>11,.1f}  {'█' * round(share * bar)}"
+        row = f"{_fit(phase.name, 13):<14}{_count(phase.instructions, 15)}{share:>8.1%}"
+        row += f"{_fit(waits, 10):>11}{_fit(f'{phase.wall_ms:,.1f}', 10):>11}"
+        row += f"  {'█' * round(share * bar)}"
         lines.append(row.rstrip())
     waited = sum(phase.wait_ns for phase in measurement.phases)
     wall = sum(phase.wall_ms for phase in measurement.phases)
     waits = amount(WAIT, waited) if waited else "0"
-    row = f"{'all':<14}{whole:>15,}{'':>8}{waits:>11}{wall:>11,.1f}"
+    row = f"{'all':<14}{_count(whole, 15)}{'':>8}{_fit(waits, 10):>11}"
+    row += f"{_fit(f'{wall:,.1f}', 10):>11}"
     return "\n".join([*lines, _paint(row, _BOLD, colour)]) + "\n"
 
 
@@ -99,7 +94,10 @@ def initcalls_report(measurement: Measurement, most: int, *, colour: bool = Fals
     head = f"{len(measurement.initcalls)} initcalls, {whole:,} instructions"
     lines = [*_title(measurement, colour), "", _paint(head, _BOLD, colour)]
     lines.append(f"{'instructions':>15}{'share':>8}  initcall")
-    lines += [f"{value:>15,}{value / (whole or 1):>8.1%}  {_fit(name, 55)}" for name, value in rows]
+    lines += [
+        f"{_count(value, 15)}{value / (whole or 1):>8.1%}  {_fit(name, 55)}".rstrip()
+        for name, value in rows
+    ]
     if left_out:
         lines.append(f"{'':>25}{left_out} more")
     return "\n".join(lines) + "\n"
@@ -141,7 +139,7 @@ def _cells(cells: Sequence[str]) -> str:
     first, *rest = cells
     text = f"{_fit(first, _WIDTHS[0]):<{_WIDTHS[0]}}"
     for cell, width in zip(rest, _WIDTHS[1:], strict=True):
-        text += f"{_fit(cell, width):>{width}}"
+        text += f"{_fit(cell, width - 1):>{width}}"
     return text.rstrip()
 
 
@@ -155,13 +153,17 @@ def _functions(group: FunctionRows, colour: bool) -> list[str]:
     head = f"{said(group.phase)}: {said(group.unit)}, {group.instructions:,} instructions"
     lines = [_paint(line, _BOLD, colour) for line in _wrapped(head, "", "  ")]
     lines.append(f"{'own':>15}{'total':>15}{'calls':>12}  function")
-    lines += [
-        f"{cost.own:>15,}{cost.total:>15,}{cost.calls:>12,}  {_fit(name, 36)}"
-        for name, cost in group.rows
-    ]
+    for name, cost in group.rows:
+        row = f"{_count(cost.own, 15)}{_count(cost.total, 15)}{_count(cost.calls, 12)}"
+        lines.append(f"{row}  {_fit(name, 36)}".rstrip())
     if group.left_out:
         lines.append(f"{'':>44}{group.left_out:,} more")
     return lines
+
+
+def _count(value: int, width: int) -> str:
+    """Give a number of at most `width` columns, a space before it included."""
+    return f"{_fit(f'{value:,}', width - 1):>{width}}"
 
 
 def _fit(text: str, width: int) -> str:

@@ -101,4 +101,7 @@ def _merge_base(root: Path, head: str, other: str, name: str) -> str:
 
 
 def _dirty(root: Path) -> bool:
-    return bool(check(_words("status", "--porcelain"), _HINT, cwd=root, env=_environment()).strip())
+    # A report or a cache that git does not know makes no difference to the tree; to compare with
+    # an older commit because of it would be no mistake, with this very one it would.
+    words = _words("status", "--porcelain", "--untracked-files=no")
+    return bool(check(words, _HINT, cwd=root, env=_environment()).strip())

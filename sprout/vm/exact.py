@@ -24,9 +24,10 @@ from sprout.vm.qemu import Counting, Direct, Machine, Qemu, data_directories, fi
 from sprout.vm.session import End, Verdict, run_machine
 from sprout.vm.watch import Watch
 
-# One instruction takes 8 virtual ns. A firmware that spins on a clock (OVMF looks 1.5 s for a TPM)
-# then executes an eighth of the instructions that it would with 1 ns.
-SHIFT = 3
+# One instruction takes 4 virtual ns. A firmware that spins on a clock (OVMF looks 1.5 s for a TPM)
+# then executes a quarter of the instructions that it would with 1 ns; with 8, more of the kernel's
+# clock would fall between two of its own steps.
+SHIFT = 2
 _ENDING_S = 60.0
 _MACHINE_TYPE = "q35"
 

@@ -1,0 +1,204 @@
+"""Exact mode: a boot repeats to the instruction, and what is planted is found and named."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import ROOT, Sprout, assert_one_error
+
+from sprout.cost.compare import compare
+from sprout.cost.gate import Reference, judge
+from sprout.cost.model import Measurement, Phase
+from sprout.cost.record import read_measurements
+from sprout.cost.rows import first_line
+
+BOOTS = 5
+LOOP = 1_000_000
+PLANTED_INIT = """
+#include <time.h>
+static __attribute__((noinline)) void planted_loop(void)
+{
+    long left = 500000;
+    __asm__ volatile("1: dec %0; jnz 1b" : "+r"(left));
+}
+
+static __attribute__((noinline)) void planted_sleep(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+}
+
+static void announce_ready"""
+PLANTED_STUB = """
+__attribute__((noinline)) static void planted_slowness(void)
+{
+    for (volatile int left = 300000; left > 0; left--)
+        ;
+}
+
+static struct failure prepare"""
+
+
+def counts(measured: Measurement) -> list[tuple[str, int, int]]:
+    return [(phase.name, phase.instructions, phase.wait_ns) for phase in measured.phases]
+
+
+def phase(measured: Measurement, name: str) -> Phase:
+    return next(phase for phase in measured.phases if phase.name == name)
+
+
+def exact(
+    sprout: Sprout, out: Path, *words: str | Path, env: dict[str, str] | None = None
+) -> Measurement:
+    """Measure with the real command, and read what it wrote."""
+    output = sprout(*words, "--json", out, env=env)
+    assert output.status == 0, output.stderr.decode()
+    (measured,) = read_measurements(out)
+    return measured
+
+
+def headline(now: Measurement, before: Measurement) -> str:
+    """Give the first line of the report that compares the two."""
+    return first_line(
+        [judge(now, budget=None, records=[], reference=Reference(before, "before", gated=False))]
+    )
+
+
+@pytest.fixture(scope="module")
+def pvh(sprout: Sprout, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
+    """The zone as it is, started by its PVH entry."""
+    out = tmp_path_factory.mktemp("exact") / "pvh.json"
+    return exact(sprout, out, "boot", "zone", "--exact", "--via", "pvh")
+
+
+@pytest.fixture(scope="module")
+def uefi(sprout: Sprout, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
+    """The zone as it is, started by UEFI firmware."""
+    out = tmp_path_factory.mktemp("exact") / "uefi.json"
+    return exact(sprout, out, "boot", "zone", "--exact")
+
+
+@pytest.fixture
+def both_cores_busy() -> Iterator[None]:
+    """Two programs that never stop, while the test runs."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    yield
+    for program in busy:
+        program.kill()
+        program.wait()
+
+
+@pytest.mark.usefixtures("both_cores_busy")
+def test_five_boots_under_load_are_equal(sprout: Sprout, uefi: Measurement, tmp_path: Path) -> None:
+    for number in range(1, BOOTS):
+        again = exact(sprout, tmp_path / f"{number}.json", "boot", "zone", "--exact")
+        assert counts(again) == counts(uefi)
+        assert again.functions == uefi.functions
+        assert (again.bytes_of, again.memory_kib) == (uefi.bytes_of, uefi.memory_kib)
+
+
+def test_phases_are_whole(uefi: Measurement, pvh: Measurement) -> None:
+    names = ["firmware", "stub", "decompression", "kernel", "calibration", "interrupts", "init"]
+    assert [phase.name for phase in uefi.phases] == names
+    assert [phase.name for phase in pvh.phases] == [names[0], *names[3:]]
+    for measured in (uefi, pvh):
+        whole = sum(phase.instructions for phase in measured.phases)
+        assert all(phase.instructions > 0 for phase in measured.phases)
+        assert abs(whole - measured.emulator_instructions) <= measured.emulator_instructions / 1000
+        # Every instruction has a function.
+        for phase_ in measured.phases:
+            own = sum(cost.own for cost in measured.functions[phase_.name].values())
+            assert own == phase_.instructions
+
+
+def test_firmware_is_told_by_module(uefi: Measurement) -> None:
+    modules = uefi.functions["firmware"]
+    named = sum(cost.own for name, cost in modules.items() if " " not in name)
+    assert named >= phase(uefi, "firmware").instructions * 0.99
+    assert {"firmware:DxeCore", "firmware:PeiCore", "firmware:BdsDxe"} <= modules.keys()
+
+
+def test_initcalls_are_told(pvh: Measurement) -> None:
+    assert {"acpi_init", "inet_init"} <= pvh.initcalls.keys()
+
+
+def test_stub_keeps_its_promise(uefi: Measurement) -> None:
+    # What must be copied is the kernel, eight bytes an instruction; the initrd is copied later.
+    copied = uefi.bytes_of["copied"] - uefi.bytes_of["initramfs"]
+    assert phase(uefi, "stub").instructions <= 2_000_000 + copied // 8 + 1000
+
+
+@pytest.mark.parametrize("boot", ["uefi", "pvh"])
+def test_zone_starts_within_its_promise(request: pytest.FixtureRequest, boot: str) -> None:
+    measured: Measurement = request.getfixturevalue(boot)
+    outside = ("firmware", "stub", "calibration", "init")
+    spent = [phase for phase in measured.phases if phase.name not in outside]
+    assert sum(phase.instructions for phase in spent) <= 100_000_000
+    assert sum(phase.wait_ns for phase in spent) <= 10_000_000
+
+
+def test_loop_and_sleep_in_init_are_counted_and_named(
+    sprout: Sprout, tree: Path, pvh: Measurement, tmp_path: Path
+) -> None:
+    source = tree / "initramfs/zone/main.c"
+    text = source.read_text().replace("\nstatic void announce_ready", PLANTED_INIT)
+    call = "    announce_ready(started);"
+    source.write_text(text.replace(call, f"    planted_loop();\n{call}"))
+    words = ("--tree", tree, "boot", "zone", "--exact", "--via", "pvh")
+    looped = exact(sprout, tmp_path / "loop.json", *words)
+    grown = phase(looped, "init").instructions - phase(pvh, "init").instructions
+    assert abs(grown - LOOP) <= LOOP / 100
+    assert "`planted_loop` +1.0" in headline(looped, pvh)
+    source.write_text(text.replace(call, f"    planted_sleep();\n{call}"))
+    slept = exact(sprout, tmp_path / "sleep.json", *words)
+    assert 9_900_000 <= phase(slept, "init").wait_ns <= 10_100_000
+    changes = {change.figure.title(): change for change in compare(slept, pvh)}
+    assert changes["init waits"].grew
+    assert not changes["kernel waits"].grew
+
+
+def test_kernel_option_is_named_by_its_initcall(
+    sprout: Sprout, tree: Path, pvh: Measurement, tmp_path: Path
+) -> None:
+    fragment = tree / "kernels/fragments/core.config"
+    text = fragment.read_text()
+    assert "# CONFIG_LEGACY_PTYS is not set\n" in text
+    on = "CONFIG_LEGACY_PTYS=y\nCONFIG_LEGACY_PTY_COUNT=256\n"
+    fragment.write_text(text.replace("# CONFIG_LEGACY_PTYS is not set\n", on))
+    words = ("--tree", tree, "boot", "zone", "--exact", "--via", "pvh")
+    slow = exact(sprout, tmp_path / "ptys.json", *words)
+    assert "`pty_init` +" in headline(slow, pvh)
+
+
+def test_slowed_function_of_the_stub_is_named(
+    sprout: Sprout, uefi: Measurement, tmp_path: Path
+) -> None:
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for name in ("images.toml", "kernels", "initramfs", "signing", "SConstruct", "sprout"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, copy / name)
+    main = copy / "sprout/stub/main.c"
+    text = main.read_text().replace("\nstatic struct failure prepare", PLANTED_STUB)
+    call = "    failure = find_itself(handover, &self);"
+    call = call if call in text else "    struct failure failure = find_itself(handover, &self);"
+    assert call in text
+    main.write_text(text.replace(call, f"    planted_slowness();\n{call}"))
+    words = ("--tree", copy, "boot", "zone", "--exact")
+    slow = exact(sprout, tmp_path / "stub.json", *words, env={"PYTHONPATH": str(copy)})
+    assert "`planted_slowness` +" in headline(slow, uefi)
+    assert phase(slow, "init").instructions == phase(uefi, "init").instructions
+
+
+def test_what_exact_mode_cannot_do_is_refused(sprout: Sprout) -> None:
+    for words in (["--accel", "kvm"], ["--cpus", "2"], ["--until", "exit"]):
+        assert_one_error(sprout("boot", "zone", "--exact", *words), words[0], status=2)
+    assert_one_error(sprout("boot", "zone", "--svg", "x.svg"), "--exact", status=2)
+    assert not (ROOT / "x.svg").exists()
