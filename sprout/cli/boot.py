@@ -40,6 +40,7 @@ from sprout.vm.boot import BootResult, boot
 from sprout.vm.timeline import write_json
 
 _TIMEOUT_S = 120
+_MEMORY_MIB = 512
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="time limit in seconds (%(default)s)",
     )
     parser.add_argument(
-        "--memory", type=positive, default=512, metavar="MIB", help="memory in MiB (%(default)s)"
+        "--memory", type=positive, metavar="MIB", help="memory in MiB (512; with --exact 256)"
     )
     parser.add_argument(
         "--cpus", type=positive, default=1, metavar="N", help="processors (%(default)s)"
@@ -185,7 +186,7 @@ def _boot(arguments: argparse.Namespace, disk: Path, image: str, log: Path) -> i
         image=image,
         accel=arguments.accel,
         timeout_s=arguments.timeout,
-        memory_mib=arguments.memory,
+        memory_mib=arguments.memory or _MEMORY_MIB,
         cpus=arguments.cpus,
         console=show if arguments.console else None,
         until=arguments.until,

@@ -16,7 +16,7 @@ from sprout.build.graph import load_graph
 from sprout.build.tree import Tree
 from sprout.cli.build import settings
 from sprout.cli.subject import built_subject
-from sprout.cost.measure import Subject, measure
+from sprout.cost.measure import MEMORY_MIB, Subject, measure
 from sprout.cost.model import Measurement
 from sprout.cost.phases import phase_table
 from sprout.cost.record import write_measurements
@@ -61,7 +61,8 @@ def _measured(arguments: argparse.Namespace, subject: Subject) -> int:
         print(line, flush=True)
 
     console = show if arguments.console else None
-    found = measure(subject, arguments.via, memory_mib=arguments.memory, console=console)
+    memory = arguments.memory or MEMORY_MIB
+    found = measure(subject, arguments.via, memory_mib=memory, console=console)
     _print_phases(found)
     if arguments.json is not None:
         write_measurements(arguments.json, [found])

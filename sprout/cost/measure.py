@@ -39,17 +39,20 @@ from sprout.vm.watch import (
 )
 
 BOOTS = ("uefi", "pvh")
+MEMORY_MIB = 256
 FIRMWARE, STUB, DECOMPRESSION = "firmware", "stub", "decompression"
 KERNEL, CALIBRATION, INTERRUPTS = "kernel", "calibration", "interrupts"
 INIT = "init"
 # What measures clocks against each other, and so spins for a time that the hardware sets: the delay
-# loop, the time stamp counter against PIT, PM timer or HPET, the local APIC's timer.
+# loop, the time stamp counter against PIT, PM timer or HPET, whether the timer's interrupts come,
+# and the local APIC's timer.
 CALIBRATING = (
     "calibrate_delay",
     "pit_hpet_ptimer_calibrate_cpu",
     "native_calibrate_cpu_early",
     "native_calibrate_cpu_early.part.0",
     "native_calibrate_tsc",
+    "timer_irq_works",
     "setup_boot_APIC_clock",
     "calibrate_APIC_clock",
 )
@@ -101,7 +104,7 @@ def measure(
     subject: Subject,
     boot: str,
     *,
-    memory_mib: int = 512,
+    memory_mib: int = MEMORY_MIB,
     console: Callable[[str], None] | None = None,
 ) -> Measurement:
     """Boot `subject` in exact mode, "uefi" or "pvh", and give all that it costs.
