@@ -1,9 +1,11 @@
 """The wall-time lane: two disks booted in turn on the host's clock, and what the times can tell.
 
-It informs and never gates: the host's other work is in every figure. Two images are booted A B,
-B A, A B … and each round's pair is judged by the logarithm of its ratio: what drifts slowly falls
-out, being first or second falls on both alike, and a figure is a relative change. The two sides'
-means or medians would keep the drift, and a mean follows the one boot that was disturbed.
+It informs and never gates: the host's other work is in every figure. Each round boots A and B in
+an order that a coin decides, and its pair is judged by the logarithm of its ratio: what drifts
+slowly falls out, and a figure is a relative change. The two sides' means or medians would keep the
+drift, and a mean follows the one boot that was disturbed. A coin, because it is what makes the
+test's flipped signs as likely as those measured, whatever the host does; strict turns (A B, B A)
+put the same side next to itself at each round's end, and one busy moment then counts twice.
 `sprout.cost.permutation` says how pairs are judged.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import statistics
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -140,15 +143,18 @@ def run_interleaved(
     boot_b: Callable[[], float],
     rounds: int,
     *,
+    seed: int = 1,
     advance: Callable[[], None] = lambda: None,
 ) -> tuple[list[float], list[float]]:
-    """Boot A B, B A, A B … for so many rounds; give what each boot took, in round order.
+    """Boot both in each of so many rounds; give what each boot took, in round order.
 
-    `advance` is called after each boot. What a boot raises ends the run.
+    `seed` makes the coin that says which goes first. `advance` is called after each boot. What a
+    boot raises ends the run.
     """
+    coin = random.Random(seed)  # noqa: S311 - chance that repeats is the point
     times: tuple[list[float], list[float]] = ([], [])
-    for number in range(rounds):
-        for side in (0, 1) if number % 2 == 0 else (1, 0):
+    for _ in range(rounds):
+        for side in (0, 1) if coin.random() < 0.5 else (1, 0):
             times[side].append((boot_a, boot_b)[side]())
             advance()
     return times

@@ -1,16 +1,16 @@
 """The wall-time lane on real TCG boots.
 
 What the arithmetic makes of real noise is held on recorded wall times, not on new ones: at alpha
-0.05 a true A against A is found once in 20 runs, and no test may fail that often. All of
-`wall/*.json` was recorded on two cores with a load of 3 to 7, as it came, one guest against
-itself:
+0.05 a true A against A is found once in 20 runs, and no test may fail that often. `wall/*.json`
+holds what boots of one guest took, in the order in which they ran, on two cores with a load of 3
+to 8; the tests then have the lane say which of them were A's. By this file:
 
-- `short-*.json`: 1000 rounds of the boot sector `wall/sector.S`, by running this file:
-  `PYTHONPATH=. .venv/bin/python tests/boot/test_wall_lane.py 1000 tests/boot/wall/short-1.json`
-  (200 rounds had shown that 6 % can be found with so many, so that 5 % takes more).
-- `uefi-*.json`: 60 rounds of `machine/guest.c` on UEFI firmware, by the lane's own
-  `execute_wall(disk, disk, names=("guest", "guest"), rounds=60, accel="tcg", report=...)`.
-  A boot took from 3.4 to 10.9 s there: too much noise to find 5 % in, as the lane says itself.
+    export PYTHONPATH=.
+    .venv/bin/python tests/boot/test_wall_lane.py short 2000 tests/boot/wall/short-1.json
+    .venv/bin/python tests/boot/test_wall_lane.py uefi 120 tests/boot/wall/uefi-1.json
+
+`short` is the boot sector `wall/sector.S`, `uefi` the guest `machine/guest.c` on UEFI firmware. So
+much noise is in the latter (3.4 to 10.9 s) that 60 rounds cannot show 5 %, as the lane says.
 
 New boots then show that the lane boots, times, compares and reports, and judge no noise.
 """
@@ -22,12 +22,14 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from sprout.base.run import check
 from sprout.cost.wall import WallResult, compare_wall, execute_wall, run_interleaved
+from sprout.vm.boot import boot
 from sprout.vm.console import Console
 from sprout.vm.firmware import find_bios
 from sprout.vm.probe import compile_application, make_floppy
@@ -35,75 +37,84 @@ from sprout.vm.qemu import Machine, data_directories, find_qemu
 from sprout.vm.session import End, Verdict, run_machine
 
 HERE = Path(__file__).parent
-RELABELLED = 500
+RECORDED = [("short-1", 2000), ("short-2", 2000), ("uefi-1", 120), ("uefi-2", 120)]
+COINS = range(1, 11)
+RUNS = 500
 FEW = 20
 LIMIT_S = 60.0
 
 
-def recorded(name: str) -> WallResult:
-    """Judge again what was recorded."""
+@dataclass(frozen=True)
+class Recorded:
+    """What boots of one guest took, in ms and in the order in which they ran."""
+
+    boots_ms: tuple[float, ...]
+
+    def judged(self, percent: float = 0, *, seed: int = 1, rounds: int | None = None) -> WallResult:
+        """Give what the lane makes of them, with a change planted on those that are B's.
+
+        `rounds` takes that many in a row from anywhere; without it all are taken.
+        """
+        taken = iter(self.boots_ms)
+        most = len(self.boots_ms) // 2
+        if rounds is not None:
+            begin = random.Random(seed).randint(0, most - rounds)  # noqa: S311
+            taken = iter(self.boots_ms[2 * begin :])
+        b = 1 + percent / 100
+        return compare_wall(
+            *run_interleaved(
+                lambda: next(taken), lambda: next(taken) * b, rounds or most, seed=seed
+            )
+        )
+
+
+def recorded(name: str) -> Recorded:
     data = json.loads((HERE / "wall" / f"{name}.json").read_text())
-    times, machine = data["wall_ms"], data["machine"]
-    assert machine["accelerator"] == "tcg"
-    return compare_wall(times["a"], times["b"], names=tuple(data["names"]), machine=machine)
-
-
-def planted(times: WallResult, percent: float) -> WallResult:
-    """Judge what was measured with a change planted on B."""
-    return compare_wall(times.a_ms, [value * (1 + percent / 100) for value in times.b_ms])
-
-
-def relabelled(times: WallResult, seed: int) -> WallResult:
-    """Take FEW rounds in a row and call their boots A and B by chance: a true A against A too."""
-    source = random.Random(seed)  # noqa: S311
-    begin = source.randint(0, len(times.a_ms) - FEW)
-    few = slice(begin, begin + FEW)
-    pairs = [
-        pair if source.random() < 0.5 else pair[::-1]
-        for pair in zip(times.a_ms[few], times.b_ms[few], strict=True)
-    ]
-    return compare_wall([a for a, _ in pairs], [b for _, b in pairs])
-
-
-@pytest.mark.parametrize("name", ["short-1", "short-2", "uefi-1", "uefi-2"])
-def test_a_against_a_finds_nothing(name: str) -> None:
-    times = recorded(name)
-    assert len(times.a_ms) >= 60
-    assert not times.found, times.text()
-    assert times.text().startswith("nothing found: ")
+    assert data["machine"]["accelerator"] == "tcg"
+    return Recorded(tuple(data["boots_ms"]))
 
 
 @pytest.mark.parametrize("name", ["short-1", "short-2"])
-@pytest.mark.parametrize("percent", [5, -5])
-def test_planted_5_percent_is_found(name: str, percent: int) -> None:
-    result = planted(recorded(name), percent)
-    assert result.found, result.text()
-    assert result.text().startswith("found: B takes ")
+def test_a_against_a_finds_nothing_and_planted_5_percent_is_found(name: str) -> None:
+    """With ten coins, because one coin in 20 finds something that is not there."""
+    times = recorded(name)
+    same = [times.judged(seed=seed) for seed in COINS]
+    assert sum(result.found for result in same) <= 2
+    assert all(0 < (result.detectable or 0) < 0.03 for result in same)
+    slower = [times.judged(5, seed=seed) for seed in COINS]
+    assert all(result.found and result.change > 0 for result in slower)
+    assert sum(holds(result, 0.05) for result in slower) >= len(COINS) - 2
+    assert slower[0].text().startswith("found: B takes ")
+    faster = times.judged(-5)
+    assert faster.found
+    assert faster.change < 0
+
+
+def holds(result: WallResult, change: float) -> bool:
     assert result.interval is not None
-    assert result.interval[0] <= percent / 100 <= result.interval[1]
-    assert result.detectable is not None
-    assert result.detectable < 0.05
+    return result.interval[0] <= change <= result.interval[1]
 
 
 @pytest.mark.parametrize("name", ["uefi-1", "uefi-2"])
 def test_noise_that_hides_5_percent_is_said(name: str) -> None:
     times = recorded(name)
-    assert times.detectable is not None
-    assert 0.05 < times.detectable < 0.1
-    assert planted(times, 20).found
-    assert planted(times, -20).found
+    same = [times.judged(seed=seed) for seed in COINS]
+    assert sum(result.found for result in same) <= 2
+    assert all(0.05 < (result.detectable or 0) < 0.1 for result in same)
+    assert all(times.judged(20, seed=seed).found for seed in COINS)
 
 
-@pytest.mark.parametrize("name", ["short-1", "short-2", "uefi-1", "uefi-2"])
-def test_a_against_a_is_found_one_time_in_20(name: str) -> None:
+@pytest.mark.parametrize(("name", "boots"), RECORDED)
+def test_a_against_a_is_found_one_time_in_20(name: str, boots: int) -> None:
     times = recorded(name)
-    results = [relabelled(times, seed) for seed in range(RELABELLED)]
+    assert len(times.boots_ms) == boots
+    found = sum(times.judged(seed=seed, rounds=FEW).found for seed in range(RUNS))
     # Three standard errors of so many around 0.05.
-    assert 0.02 * RELABELLED <= sum(result.found for result in results) <= 0.08 * RELABELLED
+    assert 0.02 * RUNS <= found <= 0.08 * RUNS
 
 
-def sector_boot(directory: Path) -> tuple[Callable[[], float], dict[str, str | int]]:
-    """Give how to boot the boot sector under TCG, in ms on the host's clock, and the machine."""
+def sector_boot(directory: Path) -> Callable[[], float]:
+    """Give how to boot the boot sector under TCG, in ms on the host's clock."""
     disk, code = directory / "sector.img", directory / "sector.o"
     hint = "Mend the boot sector."
     source = HERE / "wall" / "sector.S"
@@ -115,7 +126,7 @@ def sector_boot(directory: Path) -> tuple[Callable[[], float], dict[str, str | i
     qemu = find_qemu("x86_64")
     machine = Machine(find_bios(data_directories(qemu)), disk=disk, memory_mib=64)
 
-    def boot() -> float:
+    def one() -> float:
         seconds = 0.0
 
         def judge(line: str, now: float) -> Verdict | None:
@@ -127,45 +138,50 @@ def sector_boot(directory: Path) -> tuple[Callable[[], float], dict[str, str | i
         assert run.end is End.REACHED, run
         return round(seconds * 1000, 3)
 
-    return boot, {
-        "accelerator": machine.accelerator,
-        "qemu": qemu.version_text(),
-        "type": qemu.versioned(machine.machine_type),
-        "cpus": machine.cpus,
-        "memory_mib": machine.memory_mib,
-    }
+    one()  # unmeasured, as the lane does it
+    return one
 
 
-def short_run(rounds: int) -> WallResult:
-    """Boot the boot sector against itself."""
-    with tempfile.TemporaryDirectory(prefix="sprout-") as directory:
-        boot, machine = sector_boot(Path(directory))
-        boot()  # unmeasured, as the lane does it
-        a, b = run_interleaved(boot, boot, rounds)
-    return compare_wall(a, b, names=("sector", "sector"), machine=machine)
+def guest_disk(directory: Path) -> Path:
+    """Make the disk of a guest that is ready as soon as UEFI firmware calls it."""
+    disk, application = directory / "guest.img", directory / "guest.efi"
+    compile_application(HERE / "machine" / "guest.c", application, "BEHAVIOUR=READY")
+    make_floppy(disk, application)
+    return disk
 
 
-def test_new_boots_are_told_apart_from_boots_twice_as_long() -> None:
-    times = short_run(20)
-    assert len(times.a_ms) == len(times.b_ms) == 20
-    assert times.interval is not None
+def guest_boot(directory: Path) -> Callable[[], float]:
+    """Give how to boot that guest under TCG, in ms on the host's clock."""
+    disk = guest_disk(directory)
+
+    def one() -> float:
+        result = boot(disk, image="guest", accel="tcg", timeout_s=LIMIT_S)
+        return result.timeline.host_ms
+
+    one()
+    return one
+
+
+def test_new_boots_are_told_apart_from_boots_twice_as_long(tmp_path: Path) -> None:
+    one = sector_boot(tmp_path)
+    times = Recorded(tuple(one() for _ in range(2 * FEW)))
+    result = times.judged()
+    assert len(result.a_ms) == len(result.b_ms) == FEW
+    assert sorted(result.a_ms + result.b_ms) == sorted(times.boots_ms)
     # Whatever the noise was: 5 % more on one side is 5 % more in the estimate.
-    assert planted(times, 5).change == pytest.approx(1.05 * (1 + times.change) - 1)
+    assert times.judged(5).change == pytest.approx(1.05 * (1 + result.change) - 1)
     # A third of the rounds would have to be disturbed by more than a factor of two to hide this.
-    assert planted(times, 100).found
-    assert planted(times, -50).found
+    assert times.judged(100).found
+    assert times.judged(-50).found
 
 
 def test_lane_boots_times_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    disk, application, report = (tmp_path / name for name in ("guest.img", "guest.efi", "a.json"))
-    compile_application(HERE / "machine" / "guest.c", application, "BEHAVIOUR=READY")
-    make_floppy(disk, application)
+    disk, report = guest_disk(tmp_path), tmp_path / "wall.json"
     names = ("guest", "guest")
     assert execute_wall(disk, disk, names=names, rounds=1, accel="tcg", report=report) == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith(
-        "nothing found: guest (B) against guest (A) in wall time (p = 1)"
-    )
+    verdict = "nothing found: guest (B) against guest (A) in wall time (p = 1)"
+    assert captured.out.startswith(verdict)
     assert "Fewer than 6 rounds can find nothing." in captured.out
     assert captured.err.startswith("wall time of guest\n")
     data = json.loads(report.read_text())
@@ -176,7 +192,15 @@ def test_lane_boots_times_and_reports(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "OVMF" in data["machine"]["firmware"]
 
 
+def record(kind: str, count: int, target: Path) -> None:
+    """Boot so often and write what each boot took."""
+    qemu = find_qemu("x86_64")
+    with tempfile.TemporaryDirectory(prefix="sprout-") as directory:
+        one = {"short": sector_boot, "uefi": guest_boot}[kind](Path(directory))
+        times = [one() for _ in range(count)]
+    machine = {"accelerator": "tcg", "qemu": qemu.version_text(), "type": qemu.versioned("q35")}
+    target.write_text(json.dumps({"machine": machine, "boots_ms": times}, indent=1) + "\n")
+
+
 if __name__ == "__main__":
-    measured = short_run(int(sys.argv[1]))
-    print(measured.text(), end="")
-    Path(sys.argv[2]).write_text(json.dumps(measured.to_json(), indent=1) + "\n")
+    record(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))

@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ Noise = Callable[[random.Random], tuple[list[float], list[float]]]
 
 def quiet(source: random.Random) -> tuple[list[float], list[float]]:
     """A quiet host: one boot differs from the next by 1 %."""
-    return tuple_of(lambda _: source.gauss(3000, 30))
+    return lane(source, lambda _: source.gauss(3000, 30))
 
 
 def busy(source: random.Random) -> tuple[list[float], list[float]]:
@@ -154,26 +155,40 @@ def busy(source: random.Random) -> tuple[list[float], list[float]]:
         hit = 1 + source.random() if source.random() < 1 / 15 else 1
         return 3000 * swing * hit * source.lognormvariate(0, 0.02)
 
-    return tuple_of(boot)
+    return lane(source, boot)
 
 
 def warming(source: random.Random) -> tuple[list[float], list[float]]:
     """A host that slows down by a half as it gets warm, with 1 % from boot to boot."""
-    return tuple_of(lambda number: 3000 * (1 + number / 80) * source.lognormvariate(0, 0.01))
+    return lane(source, lambda number: 3000 * (1 + number / 80) * source.lognormvariate(0, 0.01))
 
 
 def second_is_slower(source: random.Random) -> tuple[list[float], list[float]]:
     """A round's second boot takes 2 % longer, whichever of the two it is."""
-    return tuple_of(lambda number: 3000 * (1 + number % 2 / 50) * source.lognormvariate(0, 0.01))
+    return lane(source, lambda number: 3000 * (1 + number % 2 / 50) * source.gauss(1, 0.01))
 
 
-def tuple_of(boot: Callable[[int], float]) -> tuple[list[float], list[float]]:
-    """Boot A against A, in the order that the lane boots."""
+def clinging(source: random.Random) -> tuple[list[float], list[float]]:
+    """Other work that lasts a few boots: what slows one boot by 10 % still slows the next by 7."""
+    level = 0.0
+
+    def boot(_: int) -> float:
+        nonlocal level
+        level = 0.7 * level + source.gauss(0, 0.1)
+        return 3000 * math.exp(level)
+
+    return lane(source, boot)
+
+
+def lane(source: random.Random, boot: Callable[[int], float]) -> tuple[list[float], list[float]]:
+    """Boot A against A as the lane does, where `boot` gives what the nth boot takes."""
     numbers = itertools.count()
-    return run_interleaved(lambda: boot(next(numbers)), lambda: boot(next(numbers)), ROUNDS)
+    seed = source.getrandbits(32)
+    one = partial(next, numbers)
+    return run_interleaved(lambda: boot(one()), lambda: boot(one()), ROUNDS, seed=seed)
 
 
-@pytest.mark.parametrize("noise", [quiet, busy, warming, second_is_slower])
+@pytest.mark.parametrize("noise", [quiet, busy, warming, clinging, second_is_slower])
 def test_a_against_a_finds_nothing(noise: Noise) -> None:
     """At alpha 0.05 one in 20 may be found; 0.07 is three standard errors of 1000 series more."""
     source = chance(4)
@@ -220,21 +235,31 @@ def test_swapping_the_sides_turns_the_change_around() -> None:
     assert (there.slower, there.faster) == (back.faster, back.slower)
 
 
-def test_boots_take_turns_at_going_first() -> None:
-    order: list[str] = []
-    advanced: list[int] = []
+def test_a_coin_says_who_goes_first() -> None:
+    order, advanced = "", []
 
-    def boot(name: str) -> Callable[[], float]:
-        def one() -> float:
-            order.append(name)
-            return float(len(order))
+    def boot(name: str) -> float:
+        nonlocal order
+        order += name
+        return float(len(order))
 
-        return one
+    def run(seed: int) -> tuple[list[float], list[float]]:
+        nonlocal order
+        order = ""
+        a, b = partial(boot, "A"), partial(boot, "B")
+        return run_interleaved(a, b, 400, seed=seed, advance=lambda: advanced.append(len(order)))
 
-    times = run_interleaved(boot("A"), boot("B"), 4, advance=lambda: advanced.append(len(order)))
-    assert "".join(order) == "ABBAABBA"
-    assert times == ([1, 4, 5, 8], [2, 3, 6, 7])
-    assert advanced == list(range(1, 9))
+    times, first = run(1), order
+    rounds = [first[at : at + 2] for at in range(0, 800, 2)]
+    assert set(rounds) == {"AB", "BA"}
+    assert 160 <= rounds.count("AB") <= 240  # four standard deviations
+    changes = sum(one != other for one, other in itertools.pairwise(rounds))
+    assert 160 <= changes <= 240  # and no turns are taken
+    assert times[0] == [2 * at + pair.index("A") + 1 for at, pair in enumerate(rounds)]
+    assert times[1] == [2 * at + pair.index("B") + 1 for at, pair in enumerate(rounds)]
+    assert advanced == list(range(1, 801))
+    assert run(1) == times
+    assert run(2) != times
 
 
 def test_a_failed_boot_ends_the_run() -> None:
