@@ -6,6 +6,7 @@ All carry the same kernel and initrd, byte for byte, and differ in what starts t
 from __future__ import annotations
 
 import hashlib
+import struct
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,8 +91,8 @@ def make_esp(target: Path, files: Mapping[str, Path], *, epoch: int) -> None:
     """
     size = sum(-(-path.stat().st_size // _ROOM) * _ROOM for path in files.values())
     size += _ROOM * (len(files) + len(_directories(files)))
-    cluster = esp._cluster_sectors(size)  # noqa: SLF001 - one geometry for all
-    sectors = esp._partition_sectors(size, cluster)  # noqa: SLF001
+    cluster = esp._cluster_sectors(size)
+    sectors = esp._partition_sectors(size, cluster)
     seed = hashlib.sha256(" ".join(files).encode()).digest()
     with (
         staged_file(target) as staging,
@@ -100,19 +101,19 @@ def make_esp(target: Path, files: Mapping[str, Path], *, epoch: int) -> None:
         work = Path(name)
         disk = work / "disk"
         with disk.open("wb") as stream:
-            stream.truncate(2 * esp._START + sectors * SECTOR)  # noqa: SLF001
-        esp._partition(disk, sectors, seed)  # noqa: SLF001
-        commands = [esp._mformat(sectors, cluster, seed)]  # noqa: SLF001
+            stream.truncate(2 * esp._START + sectors * SECTOR)
+        esp._partition(disk, sectors, seed)
+        commands = [esp._mformat(sectors, cluster, seed)]
         commands += [["mmd", f"::/{directory}"] for directory in _directories(files)]
         for number, (path, file) in enumerate(files.items()):
             (work / f"{number}").symlink_to(file.resolve())
             commands.append(["mcopy", f"{number}", f"::/{path}"])
         for program, *options in commands:
             check(
-                [program, "-i", f"disk@@{esp._START}", *options],  # noqa: SLF001
+                [program, "-i", f"disk@@{esp._START}", *options],
                 _HINT,
                 cwd=work,
-                env=esp._environment(work, epoch),  # noqa: SLF001
+                env=esp._environment(work, epoch),
                 timeout=_TIMEOUT_S,
             )
         disk.replace(staging)
@@ -144,9 +145,7 @@ def systemd_image(target: Path, parts: Parts, stub: Path) -> None:
     data = read_bounded(stub, MAX_IMAGE_BYTES)
     headers = pe.parse_headers(data, stub)
     # objcopy counts from where the image is linked to: ImageBase (PE Format, optional header).
-    base = int.from_bytes(
-        data[headers.optional_offset + 24 : headers.optional_offset + 32], "little"
-    )
+    (base,) = struct.unpack_from("<Q", data, headers.optional_offset + 24)
     address = base + max(row.virtual_end for row in headers.sections)
     command: list[str | Path] = ["objcopy"]
     for name in (".osrel", ".cmdline", ".uname", ".initrd", ".linux"):
