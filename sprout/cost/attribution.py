@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 
 from sprout.cost.model import Cost, Frame
 from sprout.vm.counted import Counted
@@ -56,7 +57,9 @@ def _frames(counted: Counted, name: Namer) -> dict[str, Frame]:
             known[phase, context] = frame
         return frame
 
-    for phase, context, pc, image, instructions in counted.counts:
+    # A context's calls count for the first phase that it has instructions in, whatever the order in
+    # which the plugin's table holds them: that order is the host's.
+    for phase, context, pc, image, instructions in sorted(counted.counts, key=itemgetter(0)):
         frame = frame_of(phase, context)
         _child(frame, name(pc, image)).own += instructions
     return {root.name: _trimmed(root) for root in roots}

@@ -21,13 +21,13 @@ BOOTS = 5
 LOOP = 1_000_000
 PLANTED_INIT = """
 #include <time.h>
-static __attribute__((noinline)) void planted_loop(void)
+static __attribute__((noinline, unused)) void planted_loop(void)
 {
     long left = 500000;
     __asm__ volatile("1: dec %0; jnz 1b" : "+r"(left));
 }
 
-static __attribute__((noinline)) void planted_sleep(void)
+static __attribute__((noinline, unused)) void planted_sleep(void)
 {
     nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 }
