@@ -135,7 +135,8 @@ def culprit(
     Of the functions whose total changed by at least 80 % of it, the one with the smallest total
     is the most specific. Those that are no dearer than before and only called more often come
     last: it is their caller's doing. Where an initcall is nearly all new (or nearly gone), it is
-    named, because that is what an option brought in; elsewhere it is told beside the function.
+    named, because that is what an option brought in; elsewhere it is told beside the function. An
+    initcall that makes half of the change comes before the callers that have all of it.
     """
     new, old = now.functions.get(phase, {}), before.functions.get(phase, {})
     below = floor(_instructions(before, phase)) - 1 if cut else 0
@@ -161,9 +162,15 @@ def culprit(
     if suspects:
         dearer = [name for name in suspects if not _only_called_more(name, old, new, delta)]
         best = min(dearer or suspects, key=lambda name: (size(name), name))
-        known = {f"kernel:{name}" for name in (*now.initcalls, *before.initcalls)}
+        known = sorted({f"kernel:{name}" for name in (*now.initcalls, *before.initcalls)})
         above = [name for name in suspects if name in known]
         initcall = min(above, key=lambda name: (size(name), name)) if above else None
+        if initcall is None:
+            # What it makes others do (a device node is made by a thread) counts elsewhere.
+            most = [name for name in known if 2 * abs(change(name, _total)) >= abs(delta)]
+            most = [name for name in most if change(name, _total) * delta > 0]
+            if most and size(most[0]) < size(best):
+                return Culprit((part(most[0], _total),))
         if initcall is None or initcall == best:
             return Culprit((part(best, _total),))
         if _reaches(change(initcall, _total), size(initcall) if delta > 0 else -size(initcall)):
