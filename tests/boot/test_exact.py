@@ -155,7 +155,8 @@ def test_loop_and_sleep_in_init_are_counted_and_named(
     assert "`planted_loop` +1.0" in headline(looped, pvh)
     source.write_text(text.replace(call, f"    planted_sleep();\n{call}"))
     slept = exact(sprout, tmp_path / "sleep.json", *words)
-    assert 9_900_000 <= phase(slept, "init").wait_ns <= 10_100_000
+    # 10 ms, and up to a tick more until the kernel has switched to high-resolution timers.
+    assert 9_900_000 <= phase(slept, "init").wait_ns <= 14_100_000
     changes = {change.figure.title(): change for change in compare(slept, pvh)}
     assert changes["init waits"].grew
     assert not changes["kernel waits"].grew
