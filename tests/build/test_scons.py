@@ -114,7 +114,9 @@ def test_metadata_says_what_was_used(zone_kernel: Path) -> None:
     assert re.fullmatch("[0-9a-f]{64}", metadata["source"]["sha256"])
     assert metadata["source"]["origin"] in ("debian", "kernel.org")
     assert metadata["config_sha256"] == sha256_file(zone_kernel.parent / "config")
-    assert metadata["patches"] == []
+    used = {patch["file"]: patch["sha256"] for patch in metadata["patches"]}
+    patches = (ROOT / "kernels/patches").glob("*.patch")
+    assert used == {patch.name: sha256_file(patch) for patch in patches}
     lock = (ROOT / "kernels/sources.lock").read_text()
     assert metadata["source"]["sha256"] in lock
 
