@@ -18,9 +18,18 @@ OLD, NEW = "6.12.200", "6.12.201"
 DOOMED = b"\nconfig DOOMED\n\tdef_bool y\n"
 
 
+def patched_paths() -> set[str]:
+    """Give the paths that the patches of this repository change, as a kernel tree names them."""
+    patches = (Path(__file__).parents[2] / "kernels/patches").glob("*.patch")
+    return {
+        name for patch in patches for name in re.findall(r"(?m)^\+\+\+ b/(\S+)", patch.read_text())
+    }
+
+
 def configurable(tree: Path) -> dict[str, bytes]:
-    """Give what `make allnoconfig` reads of a kernel tree: Kconfig, make files, scripts."""
+    """Give what `make allnoconfig` reads of a kernel tree, and the files that are patched."""
     wanted = [
+        *(tree / name for name in patched_paths()),
         tree / "Makefile",
         *tree.rglob("Kconfig*"),
         *(tree / "scripts").rglob("*"),
