@@ -21,7 +21,7 @@ packages=(
     # the machine
     qemu-system-x86 ovmf
     # tests: clang's sanitizers (below), other people's tools that must accept what we make
-    git cpio sbsigntool openssl systemd-boot-efi dosfstools e2fsprogs
+    git cpio sbsigntool osslsigncode efitools softhsm2 openssl systemd-boot-efi dosfstools e2fsprogs
 )
 
 fail() {
@@ -74,7 +74,8 @@ make_venv() {
     echo "sprout.sh: making $venv from the hash-locked requirements.txt" >&2
     rm -rf "$venv"
     /usr/bin/python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check \
+    # --no-deps: the file is the whole closure, less what nothing here imports.
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps \
         --require-hashes -r "$here/requirements.txt" >&2 &&
         "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps \
             --no-build-isolation --config-settings editable_mode=compat -e "$here" >&2 ||

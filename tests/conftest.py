@@ -17,6 +17,10 @@ TOOLS = (
     *(
         "sbverify",
         "sbsign",
+        "osslsigncode",
+        "sign-efi-sig-list",
+        "cert-to-efi-sig-list",
+        "softhsm2-util",
         "objcopy",
         "openssl",
         "mkfs.ext4",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sprout import __version__
 from sprout.build.tree import Image
-from sprout.image.sbat import fill_sbat
+from sprout.format.sbat import fill_sbat
 from sprout.image.uki import build_image
 
 

@@ -21,8 +21,8 @@ from sprout.cost.symbols import (
     read_table,
     thunks,
 )
+from sprout.format import pe
 from sprout.format.ready import Ready
-from sprout.image import pe
 from sprout.image.uki import MAX_IMAGE_BYTES
 from sprout.vm.counted import Counted, LoadedImage
 from sprout.vm.exact import SHIFT, ExactBoot, exact_boot, exact_machine

@@ -12,7 +12,7 @@ from sprout.cost.measure import Subject
 from sprout.cost.model import Phase
 from sprout.cost.peers_result import DECOMPRESSION, FIRMWARE, INIT, KERNEL, LOADER
 from sprout.cost.symbols import KERNEL_TEXT, read_system_map, read_table
-from sprout.image import pe
+from sprout.format import pe
 from sprout.image.uki import MAX_IMAGE_BYTES
 from sprout.vm.exact import exact_boot, exact_machine
 from sprout.vm.qemu import Direct, Machine, Qemu

@@ -15,8 +15,8 @@ from pathlib import Path
 from sprout.base.files import read_bounded, staged_file
 from sprout.base.run import check
 from sprout.cost.measure import Subject
+from sprout.format import pe
 from sprout.image import disk as esp
-from sprout.image import pe
 from sprout.image.gpt import SECTOR
 from sprout.image.uki import MAX_IMAGE_BYTES, Section, lay_out
 from sprout.initramfs.cpio import Entry, write_cpio

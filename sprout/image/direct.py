@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 
-from sprout.image import pe
+from sprout.format import pe
 
 _PE_OFFSET = 0x300
 _LFANEW = 0x3C

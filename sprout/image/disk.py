@@ -20,7 +20,7 @@ from pathlib import Path
 from sprout.base.errors import SproutError
 from sprout.base.files import sha256_file, staged_file
 from sprout.base.run import check, started
-from sprout.image import pe
+from sprout.format import pe
 from sprout.image.gpt import ESP_TYPE, SECTOR, Gpt, Partition, parse_gpt
 from sprout.image.reading import read_mapped
 from sprout.image.uki import MAX_IMAGE_BYTES

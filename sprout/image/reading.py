@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from sprout.base.errors import SproutError
 from sprout.base.files import cannot_read
-from sprout.image import pe
+from sprout.format import pe
+from sprout.format.sbat import MAX_SBAT_BYTES, SbatRow, parse_sbat
 from sprout.image.bzimage import HEAD_SIZE, SetupHeader, read_setup_header
-from sprout.image.sbat import MAX_SBAT_BYTES, SbatRow, parse_sbat
 from sprout.image.uki import MAX_IMAGE_BYTES, MAX_TEXT_BYTES
 
 UKI = "unified kernel image"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from sprout.base.errors import SproutError
 from sprout.base.files import read_bounded, write_file
-from sprout.image import pe
+from sprout.format import pe
+from sprout.format.sbat import parse_sbat
 from sprout.image.bzimage import HEAD_SIZE, SetupHeader, read_setup_header
 from sprout.image.direct import with_setup_header
-from sprout.image.sbat import parse_sbat
 
 MAX_IMAGE_BYTES = 1 << 30
 MAX_TEXT_BYTES = 64 << 10
@@ -108,7 +108,7 @@ def build_image(
     """Write a Unified Kernel Image to `target` in one step.
 
     `os_release` holds os-release(5) fields, `uname` what `uname -r` will say, `sbat` the CSV rows
-    (see sprout.image.sbat), `epoch` seconds since 1970. Raises SproutError when an input cannot be
+    (see sprout.format.sbat), `epoch` seconds since 1970. Raises SproutError when an input cannot be
     read or is not what it should be, or when the command line is longer than the kernel takes.
     """
     stub_data = read_bounded(stub, MAX_IMAGE_BYTES)

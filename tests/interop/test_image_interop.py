@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sprout.image import pe
+from sprout.format import pe
 from sprout.image.reading import UKI, read_image
 from sprout.image.stub import build_stub
 from sprout.image.uki import Section, lay_out

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from sprout.base.errors import SproutError
-from sprout.image import pe
+from sprout.format import pe
+from sprout.format.sbat import fill_sbat, parse_sbat
 from sprout.image.bzimage import read_setup_header
 from sprout.image.reading import ADDON, APPLICATION, KERNEL, UKI, parse_image, read_image
-from sprout.image.sbat import fill_sbat, parse_sbat
 from sprout.image.uki import Section, build_image, lay_out
 
 EPOCH = 1767225600
