@@ -1,1 +1,1 @@
-"""Keys, Authenticode, EFI variables, module signatures: everything that a key does or vouches for."""
+"""Keys, Authenticode, EFI variables, module signatures: all that a key does or vouches for."""
