@@ -20,7 +20,7 @@ from sprout.cost.peers_boot import (
     boot_pvh,
     track_of,
 )
-from sprout.cost.peers_disks import BOOT_NAME, make_esp, pad_initrd, parts_of
+from sprout.cost.peers_disks import BOOT_NAME, make_disk, pad_initrd, parts_of
 from sprout.cost.peers_kernels import NEEDS, RELEASES, debian_kernel
 from sprout.cost.peers_loaders import Loader, loaders
 from sprout.cost.peers_machine import commands, described
@@ -113,7 +113,7 @@ def _compare_loaders(
             directory = work / loader.name
             directory.mkdir()
             files = loader.make(parts, directory)
-            make_esp(work / f"{loader.name}.img", files, epoch=parts.epoch)
+            make_disk(work / f"{loader.name}.img", files, epoch=parts.epoch)
             apps[loader.name] = files[BOOT_NAME]
         label = f"{size_text(size)} initrd"
         with Progress(f"loaders, {label}", rounds * len(chosen)) as progress:

@@ -1,4 +1,4 @@
-"""Disks for the boot loaders compared: an EFI system partition as sprout.image.disk makes it.
+"""Disks for the boot loaders compared: an EFI system partition as sprout.image.esp makes it.
 
 All carry the same kernel and initrd, byte for byte, and differ in what starts them.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +15,15 @@ from sprout.base.files import read_bounded, staged_file
 from sprout.base.run import check
 from sprout.cost.measure import Subject
 from sprout.format import pe
-from sprout.image import disk as esp
-from sprout.image.gpt import SECTOR
+from sprout.image.esp import make_esp
 from sprout.image.uki import MAX_IMAGE_BYTES, Section, lay_out
 from sprout.initramfs.cpio import Entry, write_cpio
 
 BOOT_NAME = "EFI/BOOT/BOOTX64.EFI"
 PAYLOAD = "payload"
-# A file takes whole clusters, and so does a directory.
-_ROOM = 64 * SECTOR
-_TEXTS = (".osrel", ".cmdline", ".uname", ".sbat")
 _TIMEOUT_S = 120.0
 _HINT = "Read what the program said; nothing was left."
+_TEXTS = (".osrel", ".cmdline", ".uname", ".sbat")
 
 
 @dataclass(frozen=True)
@@ -84,49 +80,13 @@ def pad_initrd(target: Path, initrd: Path, size: int) -> None:
         staging.write_bytes((first + second).ljust(size, b"\0"))
 
 
-def make_esp(target: Path, files: Mapping[str, Path], *, epoch: int) -> None:
+def make_disk(target: Path, files: Mapping[str, Path], *, epoch: int) -> None:
     """Write a disk whose EFI system partition holds `files`, by their names there.
 
     Raises SproutError when a program fails or the space does not suffice.
     """
-    size = sum(-(-path.stat().st_size // _ROOM) * _ROOM for path in files.values())
-    size += _ROOM * (len(files) + len(_directories(files)))
-    cluster = esp._cluster_sectors(size)
-    sectors = esp._partition_sectors(size, cluster)
     seed = hashlib.sha256(" ".join(files).encode()).digest()
-    with (
-        staged_file(target) as staging,
-        tempfile.TemporaryDirectory(prefix=".sprout-disk-", dir=target.parent) as name,
-    ):
-        work = Path(name)
-        disk = work / "disk"
-        with disk.open("wb") as stream:
-            stream.truncate(2 * esp._START + sectors * SECTOR)
-        esp._partition(disk, sectors, seed)
-        commands = [esp._mformat(sectors, cluster, seed)]
-        commands += [["mmd", f"::/{directory}"] for directory in _directories(files)]
-        for number, (path, file) in enumerate(files.items()):
-            (work / f"{number}").symlink_to(file.resolve())
-            commands.append(["mcopy", f"{number}", f"::/{path}"])
-        for program, *options in commands:
-            check(
-                [program, "-i", f"disk@@{esp._START}", *options],
-                _HINT,
-                cwd=work,
-                env=esp._environment(work, epoch),
-                timeout=_TIMEOUT_S,
-            )
-        disk.replace(staging)
-
-
-def _directories(files: Mapping[str, Path]) -> list[str]:
-    """Give every directory that the files' names need, parents first."""
-    found: dict[str, None] = {}
-    for name in files:
-        parts = name.split("/")[:-1]
-        for end in range(1, len(parts) + 1):
-            found.setdefault("/".join(parts[:end]))
-    return list(found)
+    make_esp(target, files, epoch=epoch, seed=seed)
 
 
 def our_image(target: Path, parts: Parts) -> None:

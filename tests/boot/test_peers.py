@@ -23,7 +23,7 @@ from sprout.cost.measure import Subject
 from sprout.cost.model import Phase
 from sprout.cost.peers import Plan, compare, execute_peers
 from sprout.cost.peers_boot import boot_bzimage, direct_machine, protected_mode_code, track_of
-from sprout.cost.peers_disks import make_esp, pad_initrd
+from sprout.cost.peers_disks import make_disk, pad_initrd
 from sprout.cost.peers_kernels import kernel_in
 from sprout.cost.peers_loaders import GRUB, SPROUT, SYSTEMD_BOOT, SYSTEMD_STUB, loaders
 from sprout.cost.peers_page import benchmarks_page
@@ -117,7 +117,7 @@ def test_partition_holds_the_files_by_their_names(tmp_path: Path) -> None:
         files[name] = tmp_path / name.replace("/", "-")
         files[name].write_bytes(name.encode() * 1000)
     disk = tmp_path / "disk.img"
-    make_esp(disk, files, epoch=1_767_225_600)
+    make_disk(disk, files, epoch=1_767_225_600)
     for name, file in files.items():
         read = check(["mcopy", "-i", f"{disk}@@1048576", f"::/{name}", "-"], "mtools")
         assert read == file.read_bytes()
