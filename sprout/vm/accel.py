@@ -74,7 +74,8 @@ def kvm_state(
     directory = cache if cache is not None else default_cache()
     if directory is None:
         return _probe(qemu, machine)
-    answer = directory / f"kvm-{machine.arch}.json"
+    # Two firmwares that are used in turn must not displace each other's answer.
+    answer = directory / f"kvm-{machine.arch}-{machine.firmware.executable.stem}.json"
     key = _key(qemu, machine)
     known = _recall(answer, key)
     if known is None or (again and not known.works):

@@ -16,6 +16,9 @@ from sprout.base.files import read_bounded, sha256_file
 MAX_DESCRIPTOR_BYTES = 64 << 10
 # Without these a blank variable store and any unsigned image will do.
 LOCKED_FEATURES = frozenset({"enrolled-keys", "requires-smm"})
+# What enforces Secure Boot, with a variable store in which nobody's keys are enrolled yet.
+SECURE_FEATURES = frozenset({"secure-boot", "requires-smm"})
+ENROLLED_FEATURES = frozenset({"enrolled-keys"})
 _BIOS = "bios-256k.bin"
 _FORMATS = ("raw", "qcow2")
 _WORDS: dict[type, str] = {list: "an array", dict: "an object", str: "a string"}
@@ -24,13 +27,17 @@ _HINT = "Install the firmware package (ovmf), or mend the descriptor."
 
 @dataclass(frozen=True)
 class Firmware:
-    """One UEFI firmware: code and a blank variable store, each with its QEMU block format."""
+    """One UEFI firmware: code and a blank variable store, each with its QEMU block format.
+
+    `needs_smm`: its variables are safe from the guest's kernel only behind system management mode.
+    """
 
     descriptor: Path
     executable: Path
     executable_format: str
     nvram_template: Path
     nvram_format: str
+    needs_smm: bool = False
 
     def sha256(self) -> str:
         """Give the digest of the firmware's code, in lower-case hexadecimal."""
@@ -95,11 +102,20 @@ def find_firmware(
         firmware = _Descriptor(path, data).firmware(arch, machine_type, require, refuse)
         if firmware is not None:
             return firmware
+    wanted = f" with {', '.join(sorted(require))}" if require else ""
     raise SproutError(
-        f"no UEFI firmware for {arch} on {machine_type}: no descriptor in "
+        f"no UEFI firmware for {arch} on {machine_type}{wanted}: no descriptor in "
         f"{', '.join(map(str, where))} fits",
         "Install the firmware package: ovmf for x86_64, qemu-efi-aarch64 for aarch64.",
     )
+
+
+def find_secure_firmware(arch: str, machine_type: str) -> Firmware:
+    """Give the first firmware that can enforce Secure Boot and has no keys enrolled.
+
+    Raises SproutError where there is none.
+    """
+    return find_firmware(arch, machine_type, require=SECURE_FEATURES, refuse=ENROLLED_FEATURES)
 
 
 def _descriptors(directories: Sequence[Path]) -> list[Path]:
@@ -155,7 +171,10 @@ class _Descriptor:
             return None
         executable, executable_format = self._file(mapping, "mapping.executable")
         template, template_format = self._file(mapping, "mapping.nvram-template")
-        return Firmware(self._path, executable, executable_format, template, template_format)
+        return Firmware(
+            *(self._path, executable, executable_format, template, template_format),
+            needs_smm="requires-smm" in features,
+        )
 
     def _fits_target(self, arch: str, machine_type: str) -> bool:
         for target in self._get(self._top, "targets", list):

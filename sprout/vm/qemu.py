@@ -122,7 +122,7 @@ def arguments(qemu: Qemu, machine: Machine, *, variables: Path | None) -> list[s
     return [
         *("setpriv", "--pdeathsig", "KILL", str(qemu.program)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-machine", machine.machine_type, "-cpu", machine.cpu),
+        *("-machine", _machine_type(machine), "-cpu", machine.cpu),
         *("-smp", str(machine.cpus), "-m", f"{machine.memory_mib}M"),
         *("-chardev", f"socket,id=qmp,fd={_QMP_FD}", "-mon", "chardev=qmp,mode=control"),
         *("-chardev", f"file,id=console,path={_CONSOLE}", "-serial", "chardev:console"),
@@ -131,6 +131,11 @@ def arguments(qemu: Qemu, machine: Machine, *, variables: Path | None) -> list[s
         *_disk(machine.disk),
         *_direct(machine.direct),
     ]
+
+
+def _machine_type(machine: Machine) -> str:
+    smm = isinstance(machine.firmware, Firmware) and machine.firmware.needs_smm
+    return f"{machine.machine_type},smm=on" if smm else machine.machine_type
 
 
 def _emulation(machine: Machine) -> list[str]:
@@ -153,7 +158,10 @@ def _firmware(firmware: Firmware | Bios, variables: Path | None) -> list[str]:
     if variables is None:
         raise ValueError("UEFI firmware has no place for its variables")
     code = _flash(0, firmware.executable, firmware.executable_format, "readonly=on")
-    return ["-drive", code, "-drive", _flash(1, variables, firmware.nvram_format, "readonly=off")]
+    store = _flash(1, variables, firmware.nvram_format, "readonly=off")
+    # Only code in system management mode may then write to the store (OVMF's README, "SMM support").
+    secure = ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+    return ["-drive", code, "-drive", store, *(secure if firmware.needs_smm else [])]
 
 
 def _disk(path: Path | None) -> list[str]:
