@@ -89,8 +89,13 @@ def sweep(directory: Path) -> None:
 def staged_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it becomes `path`, otherwise it is removed.
 
-    Raises SproutError when the file system refuses (full, read-only, missing directory).
+    A symbolic link stays, and what it leads to is replaced. Raises SproutError when the file system
+    refuses (full, read-only, missing directory), or when `path` is a device or a directory.
     """
+    if path.is_symlink():
+        path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise SproutError(f"{path}: is no regular file", "Name a file.")
     staging = _staging(path, "tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +136,17 @@ def staged_directory(path: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path` in one step: readers see the old file or the new one, whole."""
+    """Write `data` to `path` in one step: readers see the old file or the new one, whole.
+
+    A terminal, a pipe or /dev/null, also one that /dev/stdout leads to, is written to as it is.
+    """
+    # /dev/stdout may lead to a file that somebody else has open: it is theirs, so it stays too.
+    if path.is_char_device() or path.is_fifo() or path.is_relative_to("/dev"):
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        return
     with staged_file(path) as staging:
         staging.write_bytes(data)
 
