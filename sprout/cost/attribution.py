@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import itemgetter
 
 from sprout.cost.model import Cost, Frame
 from sprout.vm.counted import Counted
 
 # Gives an address's program and function: (unit, name); the number is that of the image it is in.
 Namer = Callable[[int, int], tuple[str, str]]
+# Says whether a function begins at an address of the image of that number.
+Begins = Callable[[int, int], bool]
 
 _INITCALL_CALLER = "do_one_initcall"
 
@@ -24,9 +25,13 @@ class Attribution:
     frames: dict[str, Frame]
 
 
-def attribute(counted: Counted, name: Namer) -> Attribution:
-    """Attribute every instruction of `counted` to a function and a chain of callers."""
-    frames = _frames(counted, name)
+def attribute(counted: Counted, name: Namer, begins: Begins) -> Attribution:
+    """Attribute every instruction of `counted` to a function and a chain of callers.
+
+    A function was called as often as it was entered: by a call, or by a jump to its first
+    instruction (a tail call).
+    """
+    frames = _frames(counted, name, begins)
     functions = {phase: _functions(frame) for phase, frame in frames.items()}
     initcalls: dict[str, int] = {}
     for frame in frames.values():
@@ -36,11 +41,10 @@ def attribute(counted: Counted, name: Namer) -> Attribution:
     return Attribution(functions, initcalls, frames)
 
 
-def _frames(counted: Counted, name: Namer) -> dict[str, Frame]:
+def _frames(counted: Counted, name: Namer, begins: Begins) -> dict[str, Frame]:
     """Build the frames of each phase; a tail call is a frame below the function that made it."""
     roots = [Frame(phase.name, "phase") for phase in counted.phases]
     known: dict[tuple[int, int], Frame] = {(n, 0): root for n, root in enumerate(roots)}
-    begun: set[int] = set()
 
     def frame_of(phase: int, context: int) -> Frame:
         path = []
@@ -51,17 +55,17 @@ def _frames(counted: Counted, name: Namer) -> dict[str, Frame]:
         for context in reversed(path):
             called = counted.contexts[context]
             frame = _child(frame, name(called.pc, called.image))
-            if context not in begun:
-                begun.add(context)
-                frame.calls += called.calls
             known[phase, context] = frame
         return frame
 
-    # A context's calls count for the first phase that it has instructions in, whatever the order in
-    # which the plugin's table holds them: that order is the host's.
-    for phase, context, pc, image, instructions in sorted(counted.counts, key=itemgetter(0)):
-        frame = frame_of(phase, context)
-        _child(frame, name(pc, image)).own += instructions
+    for phase, context, pc, image, instructions, times in counted.counts:
+        outer = frame_of(phase, context)
+        frame = _child(outer, name(pc, image))
+        frame.own += instructions
+        if frame is not outer and begins(pc, image):
+            frame.calls += times
+    for (phase, context), calls in counted.calls.items():
+        frame_of(phase, context).calls += calls
     return {root.name: _trimmed(root) for root in roots}
 
 

@@ -57,7 +57,8 @@ CALIBRATING = (
     "calibrate_APIC_clock",
 )
 # Interrupts, which are the clock's nearly all, come with time and not with work: apart from them
-# the other phases say what the boot does, whatever speed the emulated CPU has.
+# the other phases say what the boot does, whatever speed the emulated CPU has. Those during a
+# calibration count here too, so that it is all one whether a tick comes just before it or within.
 INTERRUPTING = ("sysvec_apic_timer_interrupt", "common_interrupt")
 # The first function that runs at the kernel's own addresses (arch/x86/kernel/head_64.S, and
 # arch/x86/platform/pvh/head.S), and where PVH enters.
@@ -179,7 +180,8 @@ def _at_pe(phase: str, data: bytes, where: object) -> str:
 
 def _measurement(subject: Subject, boot: str, result: ExactBoot, symbols: _Symbols) -> Measurement:
     counted = result.counted
-    found = attribute(counted, _Namer(subject, symbols, counted).name)
+    namer = _Namer(subject, symbols, counted)
+    found = attribute(counted, namer.name, namer.begins)
     return Measurement(
         image=subject.name,
         boot=boot,
@@ -248,19 +250,34 @@ class _Namer:
             known = self._known[key] = self._find(pc, image)
         return known
 
-    def _find(self, pc: int, image: int) -> tuple[str, str]:
+    def begins(self, pc: int, image: int) -> bool:
+        """Tell whether a function begins at an address in the image of that index (0: in none)."""
+        table, address = self._place(pc, image)
+        return table is not None and table.begins(address)
+
+    def _place(self, pc: int, image: int) -> tuple[Table | None, int]:
+        """Give the table of the program that an address is in, None for none, and where in it."""
         if pc >= KERNEL_TEXT:
-            return ("kernel", self._symbols.kernel.name(pc - self._slide) or "?")
+            return self._symbols.kernel, pc - self._slide
+        if LOW_END <= pc < KERNEL_HALF:
+            return self._symbols.init, pc - self._first_user + self._start
+        if pc < LOW_END and image:
+            table, _, base = self._images[image]
+            return table, pc - base
+        return None, pc
+
+    def _find(self, pc: int, image: int) -> tuple[str, str]:
+        table, address = self._place(pc, image)
+        name = table.name(address) if table is not None else None
+        if pc >= KERNEL_TEXT:
+            return ("kernel", name or "?")
         if pc >= KERNEL_HALF:
             return ("firmware", "runtime services")
         if pc >= LOW_END:
-            offset = pc - self._first_user + self._start
-            return ("init", self._symbols.init.name(offset) or "[vdso]")
+            return ("init", name or "[vdso]")
         if image:
-            table, unit, base = self._images[image]
-            if table is None:
-                return ("firmware", unit)
-            return (unit, table.name(pc - base) or "?")
+            _, unit, _ = self._images[image]
+            return (unit, name or "?") if table is not None else ("firmware", unit)
         modules = self._symbols.modules
         found = name_address(modules, pc) if modules is not None else None
         return ("firmware", found or "outside any module")

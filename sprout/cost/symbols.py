@@ -42,6 +42,11 @@ class Table:
         index = bisect.bisect_right(self.addresses, address) - 1
         return self.names[index] if index >= 0 else None
 
+    def begins(self, address: int) -> bool:
+        """Tell whether a function begins at `address`."""
+        index = bisect.bisect_left(self.addresses, address)
+        return index < len(self.addresses) and self.addresses[index] == address
+
     def address(self, name: str) -> int | None:
         """Give where the function `name` begins, None where there is none."""
         return self.by_name.get(name)

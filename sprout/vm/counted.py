@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from sprout.base.errors import SproutError
 
 MAX_BYTES = 512 << 20
-_HEAD = "sprout-counter 1"
+_HEAD = "sprout-counter 2"
 _HINT = "Use plugin and tool of one version; if it persists, report the line above."
+
+# Phase, context, block address, image, instructions, times
+Count = tuple[int, int, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class LoadedImage:
 
 @dataclass(frozen=True)
 class Context:
-    """A calling context: the context it was called from, the address called, and how often.
+    """A calling context: the context it was called from, and the address called.
 
     Context 0 is the root of all. `image` is the index of the image that the address lies in.
     """
@@ -43,7 +46,6 @@ class Context:
     parent: int
     pc: int
     image: int
-    calls: int
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class Counted:
 
     `instructions` is the sum of the phases, `emulator_instructions` QEMU's own count at the same
     point. `slide` is how far the kernel lay from where it was linked; `first_user` the address of
-    user space's first instruction. `counts` are (phase, context, block address, image,
-    instructions).
+    user space's first instruction. `calls` says how often a context was called, by (phase,
+    context): the phase in which the function that was called began. `counts` are (phase, context,
+    block address, image, instructions, how often the block began).
     """
 
     phases: tuple[PhaseCount, ...]
@@ -63,21 +66,22 @@ class Counted:
     first_user: int
     images: dict[int, LoadedImage]
     contexts: dict[int, Context]
-    counts: list[tuple[int, int, int, int, int]]
+    calls: dict[tuple[int, int], int]
+    counts: list[Count]
 
 
 def read_counted(data: bytes) -> Counted:
     """Read the plugin's output.
 
-    Raises SproutError when it is cut short or not of this version, when counting did not end
-    (a mark was not met), or when the boot had more calling contexts than the plugin holds.
+    Raises SproutError when it is cut short or not of this version, when the boot had more calling
+    contexts or images than the plugin holds, or when counting did not end (a mark was not met).
     """
     lines = data.decode("ascii", "replace").split("\n")
     if len(data) > MAX_BYTES or len(lines) < 6 or lines[0] != _HEAD or lines[-2] != "done":
         raise SproutError("counter: its output is cut short", _HINT)
     try:
         return _read(lines[1:-2])
-    except (ValueError, IndexError, KeyError) as error:
+    except (ValueError, TypeError, IndexError, KeyError) as error:
         raise SproutError(f"counter: its output is damaged: {error}", _HINT) from error
 
 
@@ -86,17 +90,19 @@ def _read(lines: list[str]) -> Counted:
     phases: list[PhaseCount] = []
     images: dict[int, LoadedImage] = {}
     contexts: dict[int, Context] = {}
-    counts: list[tuple[int, int, int, int, int]] = []
+    calls: dict[tuple[int, int], int] = {}
+    counts: list[Count] = []
     for line in lines:
         kind, *words = line.split(" ")
         if kind == "count":
-            phase, context, pc, image, amount = words
-            counts.append(
-                (int(phase, 16), int(context, 16), int(pc, 16), int(image, 16), int(amount, 16))
-            )
+            phase, context, pc, image, amount, times = (int(word, 16) for word in words)
+            counts.append((phase, context, pc, image, amount, times))
         elif kind == "node":
             number, *numbers = (int(word, 16) for word in words)
             contexts[number] = Context(*numbers)
+        elif kind == "calls":
+            phase, context, amount = (int(word, 16) for word in words)
+            calls[phase, context] = amount
         elif kind == "image":
             number, *numbers = (int(word, 16) for word in words)
             images[number] = LoadedImage(*numbers)
@@ -108,12 +114,18 @@ def _read(lines: list[str]) -> Counted:
     instructions, emulator = (int(word, 16) for word in single["total"])
     slide, first_user = (int(word, 16) for word in single["at"])
     return Counted(
-        tuple(phases), instructions, emulator, slide, first_user, images, contexts, counts
+        tuple(phases), instructions, emulator, slide, first_user, images, contexts, calls, counts
     )
 
 
 def _check_state(words: list[str]) -> None:
     ended, kernel_seen, kernel_fits, truncated = words
+    # First: where a table is full marks are missed, so the others may say what is not so.
+    if truncated == "1":
+        raise SproutError(
+            "counter: the boot has more calling contexts, blocks or images than it has room for",
+            "Report this, with the image that was booted.",
+        )
     if kernel_seen == "1" and kernel_fits == "0":
         raise SproutError(
             "counter: the kernel that ran is not the one whose symbols are there",
@@ -126,5 +138,3 @@ def _check_state(words: list[str]) -> None:
             else "counter: the kernel was never seen to run",
             "Build the image again; its symbols are of another build.",
         )
-    if truncated == "1":
-        raise SproutError("counter: more calling contexts than it has room for", _HINT)

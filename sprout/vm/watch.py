@@ -45,7 +45,10 @@ def at_kernel(phase: str, address: int | None = None) -> str:
 
 
 def during(phase: str, address: int) -> str:
-    """`phase` lasts while the kernel's function linked at `address` runs."""
+    """`phase` lasts while the kernel's function linked at `address` runs, with all that it calls.
+
+    One that begins during another interrupts that one's phase, up to four deep.
+    """
     return f"span {phase} {address:x}"
 
 

@@ -1,6 +1,7 @@
 /* libFuzzer target for the counting plugin: its configuration, the guest's memory that it looks for
  * PE images in, and any sequence of calls and returns. The first byte chooses. */
 #define _GNU_SOURCE
+#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,30 +35,53 @@ static void fuzz_config(const uint8_t *data, size_t size)
         for (unsigned index = 1; index < config.mark_count; index++)
             if (config.marks[index].phase >= config.phase_count)
                 abort();
+        match_open(&config);
+        for (unsigned index = 1; index < config.mark_count; index++) {
+            const struct mark *mark = &config.marks[index];
+
+            if (match_mark(mark->address, NO_IMAGE, mark->code) >= config.mark_count)
+                abort();
+            (void)match_thunk(mark->address);
+        }
     }
     fclose(file);
 }
 
-/* The first two bytes say where in the memory the instruction is. */
+/* Where the instruction is: in the memory that follows, and how far from there its address is. */
+struct place {
+    uint16_t at;
+    uint16_t cut; /* bytes that the block ends before its last page does */
+    uint64_t shift;
+} __attribute__((packed));
+
+/* The guest's memory below RAM_BEGIN may not be read at all. */
 static void fuzz_memory(const uint8_t *data, size_t size)
 {
-    size_t loaded = (size + PAGE - 1) & ~(size_t)(PAGE - 1), at;
+    struct place place;
+    size_t loaded, at;
+    uint64_t address;
     uint8_t *memory;
+    struct ram ram;
     unsigned found;
 
-    if (size < 2 || size > 1u << 16)
+    if (size <= sizeof(place) || size > 1u << 16)
         return;
-    memory = aligned_alloc(PAGE, loaded);
-    memset(memory, 0, loaded);
-    memcpy(memory, data, size);
-    at = (size_t)(data[0] | data[1] << 8) % loaded;
-    memory[0] = 'M'; /* the two bytes have said what they had to */
-    memory[1] = 'Z';
-    found = image_find(RAM_BEGIN + at, memory + at);
-    if (found != NO_IMAGE &&
-        (image_at(found)->base > RAM_BEGIN + at ||
-         RAM_BEGIN + at - image_at(found)->base >= image_at(found)->size))
+    memcpy(&place, data, sizeof(place));
+    data += sizeof(place), size -= sizeof(place);
+    loaded = (size + PAGE - 1) & ~(size_t)(PAGE - 1);
+    memory = aligned_alloc(PAGE, RAM_BEGIN + loaded);
+    memset(memory + RAM_BEGIN, 0, loaded);
+    memcpy(memory + RAM_BEGIN, data, size);
+    ASAN_POISON_MEMORY_REGION(memory, RAM_BEGIN);
+    ram = (struct ram){.host = memory, .size = RAM_BEGIN + loaded - place.cut % PAGE};
+    ASAN_POISON_MEMORY_REGION(memory + ram.size, RAM_BEGIN + loaded - ram.size);
+    at = RAM_BEGIN + place.at % loaded;
+    address = at + place.shift;
+    found = image_find(address, memory + at, &ram);
+    if (found != NO_IMAGE && (place.shift || image_at(found)->base > address ||
+                              address - image_at(found)->base >= image_at(found)->size))
         abort();
+    ASAN_UNPOISON_MEMORY_REGION(memory, RAM_BEGIN + loaded);
     free(memory);
 }
 
@@ -66,23 +90,24 @@ static void fuzz_calls(const uint8_t *data, size_t size)
 {
     for (; size >= 9; data += 9, size -= 9) {
         uint64_t address;
-        bool fresh;
         struct block *block;
 
         memcpy(&address, data + 1, sizeof(address));
-        block = tree_block(address, data[0] >> 4, &fresh);
+        block = tree_block(address, data[0] >> 4, data[0] >> 6);
         block->thunk = data[0] & 8;
         switch (data[0] & 3) {
         case 0:
             stack_call(address, block);
+            tree_enter(data[0] & 7, stack_node());
             break;
         case 1:
             stack_return(address);
             break;
         default:
-            stack_settle(block);
+            if (stack_settle(block))
+                tree_enter(data[0] & 7, stack_node());
         }
-        ++*tree_count(data[0] & 7, stack_node(), block);
+        tree_count(data[0] & 7, stack_node(), block)->times++;
         (void)stack_holds(stack_top());
     }
 }

@@ -10,8 +10,8 @@ from sprout.vm.plugin import plugin_sources
 
 HERE = Path(__file__).parent
 RUNS = 40_000
-# These two know QEMU.
-NOT_HERE = ("main.c", "clock.c")
+# These know QEMU.
+NOT_HERE = ("main.c", "clock.c", "ram.c")
 
 
 def pe_page() -> bytes:
@@ -27,12 +27,13 @@ def pe_page() -> bytes:
 
 def seeds() -> dict[str, bytes]:
     config = b"phase a\nphase b\nimage b 1 2 3\nphysical b f\nkernel b f\nspan b f\nthunk 1 2\n"
-    step = struct.Struct("<BQ")
+    step, place = struct.Struct("<BQ"), struct.Struct("<HHQ")
     calls = [step.pack(0, 0xFFFF888000001000 - 8 * depth) for depth in range(300)]
     calls += [step.pack(kind, 0x1000 * kind) for kind in range(256)]
     return {
         "config": b"\0" + config + b"user b\nend 10\n",
-        "memory": b"\1" + pe_page() + bytes(0x2000),
+        "memory": b"\1" + place.pack(0x2010, 0, 0) + pe_page() + bytes(0x2000),
+        "mapped": b"\1" + place.pack(0x2010, 0, 0x40000000) + pe_page() + bytes(0x2000),
         "calls": b"\2" + b"".join(calls),
     }
 

@@ -22,9 +22,13 @@ def name(pc: int, _image: int) -> tuple[str, str]:
     return NAMES[pc & ~0xF]
 
 
+def begins(pc: int, _image: int) -> bool:
+    return not pc & 0xF
+
+
 def written(*, state: str = "1 1 1 0", rows: str = "", total: str = "64 64") -> bytes:
     return (
-        f"sprout-counter 1\nstate {state}\ntotal {total}\nat 0 7f00\n"
+        f"sprout-counter 2\nstate {state}\ntotal {total}\nat 0 7f00\n"
         "phase firmware 4 0 1\nphase kernel 60 a 2\n"
         "image 1 1000 0 2000 10 20 0\n" + rows + "done\n"
     ).encode()
@@ -33,29 +37,43 @@ def written(*, state: str = "1 1 1 0", rows: str = "", total: str = "64 64") -> 
 # start calls do_one_initcall, which calls pty_init, which calls register (that calls itself) and
 # ends with a jump to tail.
 ROWS = (
-    "node 1 0 10 0 1\nnode 2 1 20 0 3\nnode 3 2 30 0 1\nnode 4 3 40 0 2\nnode 5 4 40 0 1\n"
-    "count 0 0 10 0 4\n"
-    "count 1 1 10 0 10\ncount 1 1 12 0 1\ncount 1 2 20 0 5\ncount 1 3 34 0 20\n"
-    "count 1 3 50 0 7\ncount 1 4 40 0 8\ncount 1 5 41 0 2\n"
+    "node 1 0 10 0\nnode 2 1 20 0\nnode 3 2 30 0\nnode 4 3 40 0\nnode 5 4 40 0\n"
+    "calls 1 1 1\ncalls 1 2 3\ncalls 1 3 1\ncalls 1 4 2\ncalls 1 5 1\n"
+    "count 0 0 10 0 4 1\n"
+    "count 1 1 10 0 10 1\ncount 1 1 12 0 1 1\ncount 1 2 20 0 5 3\ncount 1 3 34 0 20 1\n"
+    "count 1 3 50 0 5 6\ncount 1 3 52 0 2 1\ncount 1 4 40 0 8 2\ncount 1 5 41 0 2 1\n"
 )
 
 
 def test_every_instruction_has_its_function_and_its_callers() -> None:
-    found = attribute(read_counted(written(rows=ROWS)), name)
-    assert found.functions["firmware"] == {"kernel:start": Cost(4, 4, 0)}
+    found = attribute(read_counted(written(rows=ROWS)), name, begins)
+    assert found.functions["firmware"] == {"kernel:start": Cost(4, 4, 1)}
     kernel = found.functions["kernel"]
     assert kernel["kernel:start"] == Cost(0x11, 0x11 + 5 + 0x20 + 7 + 8 + 2, 1)
     assert kernel["kernel:do_one_initcall"] == Cost(5, 5 + 0x20 + 7 + 8 + 2, 3)
     assert kernel["kernel:pty_init"] == Cost(0x20, 0x20 + 7 + 8 + 2, 1)
     assert kernel["kernel:register"] == Cost(10, 10, 3)
-    assert kernel["kernel:tail"] == Cost(7, 7, 0)
+    assert kernel["kernel:tail"] == Cost(7, 7, 6)
     assert found.initcalls == {"pty_init": 0x20 + 7 + 8 + 2}
     assert found.frames["kernel"].total() == 0x11 + 5 + 0x20 + 7 + 8 + 2
 
 
+def test_calls_belong_to_the_phase_in_which_they_were_made() -> None:
+    # register is called from one place in both phases; what it was called for in the first goes on
+    # into the second.
+    rows = (
+        "node 1 0 10 0\nnode 2 1 40 0\ncalls 0 1 1\ncalls 0 2 2\ncalls 1 2 5\n"
+        "count 0 1 10 0 1 1\ncount 0 2 40 0 3 2\ncount 1 1 12 0 50 1\ncount 1 2 40 0 10 5\n"
+    )
+    found = attribute(read_counted(written(rows=rows)), name, begins).functions
+    assert found["firmware"]["kernel:register"] == Cost(3, 3, 2)
+    assert found["kernel"]["kernel:register"] == Cost(0x10, 0x10, 5)
+    assert found["kernel"]["kernel:start"] == Cost(0x50, 0x60, 0)
+
+
 def test_callers_that_did_nothing_in_a_phase_are_left_out() -> None:
-    rows = "node 1 0 10 0 1\nnode 2 1 20 0 1\nnode 3 2 30 0 1\ncount 1 3 30 0 60\n"
-    found = attribute(read_counted(written(rows=rows)), name)
+    rows = "node 1 0 10 0\nnode 2 1 20 0\nnode 3 2 30 0\ncalls 1 3 1\ncount 1 3 30 0 60 1\n"
+    found = attribute(read_counted(written(rows=rows)), name, begins)
     assert [frame.name for frame in found.frames["kernel"].children.values()] == ["pty_init"]
 
 
@@ -76,12 +94,16 @@ def test_counted_boot_keeps_its_figures() -> None:
         (written()[:-5], "cut short"),
         (b"", "cut short"),
         (written(rows="count 1 2\n"), "damaged"),
-        (written(rows="node x 0 0 0 0\n"), "damaged"),
+        (written(rows="node x 0 0 0\n"), "damaged"),
+        (written(rows="node 1 0 0 0 0\n"), "damaged"),
+        (written(rows="calls 0 1\n"), "damaged"),
         (written(total="1"), "damaged"),
         (written(state="1 1 0 0"), "not the one"),
         (written(state="0 0 0 0"), "never seen"),
         (written(state="0 1 1 0"), "unseen"),
         (written(state="1 1 1 1"), "more calling contexts"),
+        (written(state="0 1 1 1"), "more calling contexts"),
+        (written(state="0 1 0 1"), "more calling contexts"),
     ],
 )
 def test_output_that_is_not_whole_is_refused(data: bytes, problem: str) -> None:

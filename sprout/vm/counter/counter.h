@@ -59,16 +59,38 @@ uint64_t clock_wait_ns(void);       /* virtual time that passed without an instr
 uint64_t clock_instructions(void);  /* the emulator's count, exact between blocks */
 uint64_t clock_host_ns(void);
 
+/* ---- ram.c: the emulator's memory */
+struct ram {
+    const uint8_t *host; /* its first byte */
+    uint64_t size;
+};
+
+const char *ram_open(void);
+/* Gives the block that the byte at `host` lies in; false where it is in none. */
+bool ram_around(uint8_t *host, struct ram *ram);
+
 /* ---- image.c: PE images in guest memory */
 struct image {
     uint64_t base;
     uint32_t stamp, size, entry, code, checksum;
 };
 
-/* Gives the image around `address`, whose byte the host has at `host`, or NO_IMAGE. */
-unsigned image_find(uint64_t address, const uint8_t *host);
+/* Gives the image around `address`, whose byte is at `host` in the block `ram`, or NO_IMAGE. */
+unsigned image_find(uint64_t address, const uint8_t *host, const struct ram *ram);
+bool image_truncated(void);
 unsigned image_count(void);
 const struct image *image_at(unsigned index);
+
+/* ---- match.c: the marks that code is */
+struct where {
+    bool kernel_seen, kernel_fits; /* it ran; it is the one that the marks are of */
+    uint64_t kernel_slide, first_user;
+};
+
+void match_open(const struct config *config);
+unsigned match_mark(uint64_t pc, unsigned image, uint64_t code); /* or NO_MARK */
+bool match_thunk(uint64_t pc);
+const struct where *match_where(void);
 
 /* ---- tree.c: calling contexts, and the instructions spent in each */
 struct block {
@@ -77,15 +99,21 @@ struct block {
     uint32_t index;
     uint32_t mark;
     bool thunk;
-    uint64_t context;   /* the last key that counted here */
-    uint64_t *counted;  /* and where */
+    struct count *counted; /* where it counted last */
+};
+
+struct count {
+    uint64_t key; /* 0 is an empty slot */
+    uint64_t instructions;
+    uint64_t times; /* the block was begun */
 };
 
 bool tree_open(void);
 bool tree_truncated(void);
-struct block *tree_block(uint64_t pc, unsigned image, bool *fresh);
+struct block *tree_block(uint64_t pc, unsigned image, unsigned mark);
 uint32_t tree_child(uint32_t parent, const struct block *entry);
-uint64_t *tree_count(unsigned phase, uint32_t node, struct block *block);
+void tree_enter(unsigned phase, uint32_t node); /* a call */
+struct count *tree_count(unsigned phase, uint32_t node, struct block *block);
 void tree_write(FILE *out);
 
 /* ---- stack.c: who called whom */
@@ -99,7 +127,8 @@ bool stack_truncated(void);
 uint32_t stack_node(void);                         /* the context that runs now */
 void stack_call(uint64_t slot, const struct block *entry); /* its return address is at `slot` */
 void stack_return(uint64_t slot);                           /* one was taken from `slot` */
-void stack_settle(const struct block *block);               /* a thunk has passed the call on */
+/* Says whether `block` begins a function that a thunk has passed the call on to. */
+bool stack_settle(const struct block *block);
 struct frame_id stack_top(void);
 bool stack_holds(struct frame_id frame);           /* has not returned yet */
 

@@ -1,9 +1,11 @@
 /* Finds the PE image that code in low memory belongs to: firmware, boot loaders and the boot stub
  * are loaded at page boundaries with their headers in front of them.
  *
- * Everything here is the guest's memory and may hold anything. Reads stay between the instruction
- * that runs and the image's first page, in the same block of host memory: guest RAM from 1 MiB to
- * below the flash is one block in QEMU's x86 machines.
+ * Everything here is the guest's memory and may hold anything, and its page tables may lead an
+ * address anywhere. So only code that runs one to one has an image: where an address is also the
+ * distance from the beginning of its block of memory. That is so for all code of the kinds above,
+ * because guest RAM from address 0 to below the flash is one block in QEMU's x86 machines. Reads
+ * stay between the instruction that runs and the image's first page, in that block.
  */
 #include "counter.h"
 
@@ -27,6 +29,7 @@
 
 static struct image images[MAX_IMAGES] = {{0}};
 static unsigned used = 1; /* 0 is NO_IMAGE */
+static bool truncated;
 
 static uint32_t get32(const uint8_t *at)
 {
@@ -72,26 +75,34 @@ static unsigned remember(const struct image *image)
     for (unsigned index = 1; index < used; index++)
         if (same(&images[index], image))
             return index;
-    if (used == MAX_IMAGES)
+    if (used == MAX_IMAGES) {
+        truncated = true;
         return NO_IMAGE;
+    }
     images[used] = *image;
     return used++;
 }
 
-unsigned image_find(uint64_t address, const uint8_t *host)
+unsigned image_find(uint64_t address, const uint8_t *host, const struct ram *ram)
 {
     uint64_t base = address & ~(uint64_t)(PAGE - 1);
 
-    if (host == NULL || address < RAM_BEGIN || address >= RAM_END)
+    if (address < RAM_BEGIN || address >= RAM_END || ram->size < PAGE ||
+        base > ram->size - PAGE || ram->host + address != host)
         return NO_IMAGE;
-    for (const uint8_t *page = host - (address - base);; base -= PAGE, page -= PAGE) {
+    for (;; base -= PAGE) {
         struct image image;
 
-        if (read_headers(page, base, &image) && address - base < image.size)
+        if (read_headers(ram->host + base, base, &image) && address - base < image.size)
             return remember(&image);
         if (base <= RAM_BEGIN || address - base >= MAX_DISTANCE)
             return NO_IMAGE;
     }
+}
+
+bool image_truncated(void)
+{
+    return truncated;
 }
 
 unsigned image_count(void)

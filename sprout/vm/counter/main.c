@@ -16,6 +16,9 @@
 
 int qemu_plugin_version = COUNTER_API == 3 ? 3 : COUNTER_API;
 
+/* Spans that lie in each other: an interrupt in a measured loop. */
+#define MAX_SPANS 4
+
 struct amount {
     uint64_t instructions, wait_ns, host_ns;
 };
@@ -23,13 +26,16 @@ struct amount {
 static struct config config;
 static struct amount spent[MAX_PHASES], begun;
 static FILE *out;
-static unsigned phase, phase_before_span;
-static bool in_span, ended;
-static struct frame_id span_frame;
-static uint64_t first_user, kernel_slide, total, emulated;
-static bool kernel_seen, kernel_fits;
+static unsigned phase;
+static struct span {
+    unsigned before; /* the phase that it interrupted */
+    struct frame_id frame;
+} spans[MAX_SPANS];
+static unsigned span_depth;
+static bool spans_truncated, ended;
+static uint64_t total, emulated;
 static uint64_t attributed;
-static uint64_t *attributing;
+static struct count *attributing;
 
 #if COUNTER_API == 1
 static uint64_t executed;
@@ -72,18 +78,38 @@ static void enter_phase(unsigned next)
     phase = next;
 }
 
-/* Ends a span whose function has returned. */
-static void leave_span(void)
+/* Ends the spans from the one at `depth` on: time goes on in the phase that it had interrupted. */
+static void leave_spans(unsigned depth)
 {
-    in_span = false;
-    enter_phase(phase_before_span);
+    span_depth = depth;
+    enter_phase(spans[depth].before);
+}
+
+/* Ends spans whose function has returned. */
+static void end_spans(void)
+{
+    for (unsigned depth = 0; depth < span_depth; depth++)
+        if (!stack_holds(spans[depth].frame))
+            leave_spans(depth);
+}
+
+static void begin_span(unsigned next)
+{
+    if (next == phase)
+        return; /* it ends before the phase does */
+    if (span_depth == MAX_SPANS) {
+        spans_truncated = true;
+        return;
+    }
+    spans[span_depth++] = (struct span){.before = phase, .frame = stack_top()};
+    enter_phase(next);
 }
 
 /* A mark of an earlier phase is met again when a loader is started a second time: time goes on. */
 static void advance(unsigned next)
 {
-    if (in_span)
-        leave_span();
+    if (span_depth)
+        leave_spans(0);
     if (next > phase)
         enter_phase(next);
 }
@@ -92,12 +118,7 @@ static void pass_mark(const struct mark *mark)
 {
     switch (mark->kind) {
     case MARK_SPAN:
-        if (!in_span) {
-            phase_before_span = phase;
-            in_span = true;
-            span_frame = stack_top();
-            enter_phase(mark->phase);
-        }
+        begin_span(mark->phase);
         break;
     case MARK_END:
         enter_phase(phase);
@@ -121,34 +142,40 @@ static enum transfer expected;
 static uint64_t transferred;
 static bool has_transferred;
 
-static void finish_transfer(const struct block *next)
+/* Says whether `next` was called. */
+static bool finish_transfer(const struct block *next)
 {
-    if (!has_transferred)
-        return;
+    if (!has_transferred || expected == TRANSFER_NONE)
+        return false;
     if (expected == TRANSFER_CALL)
         stack_call(transferred, next);
-    else if (expected == TRANSFER_RETURN)
+    else
         stack_return(transferred);
+    return expected == TRANSFER_CALL;
 }
 
 static void begin(struct block *block, enum transfer end)
 {
     uint64_t now;
+    bool called;
 
     if (ended)
         return;
     now = executed_now();
-    *attributing += now - attributed;
+    attributing->instructions += now - attributed;
     attributed = now;
-    finish_transfer(block);
-    stack_settle(block);
+    called = finish_transfer(block);
+    called |= stack_settle(block);
     expected = end;
     has_transferred = false;
-    if (in_span && !stack_holds(span_frame))
-        leave_span();
+    end_spans();
     if (block->mark != NO_MARK)
         pass_mark(&config.marks[block->mark]);
+    /* A call belongs to the phase in which the function that was called begins. */
+    if (called && !ended)
+        tree_enter(phase, stack_node());
     attributing = tree_count(phase, stack_node(), block);
+    attributing->times++;
 }
 
 static void on_plain_block(unsigned vcpu, void *block)
@@ -186,60 +213,6 @@ static void on_access(unsigned vcpu, uint32_t info, uint64_t address, void *user
 
 /* ---- what is translated */
 
-static bool matches(const struct mark *mark, const struct block *block, uint64_t code)
-{
-    const struct image *image = image_at(block->image);
-
-    switch (mark->kind) {
-    case MARK_IMAGE:
-        return block->image != NO_IMAGE && image->stamp == mark->stamp &&
-               image->size == mark->size && image->entry == mark->entry &&
-               block->pc - image->base == mark->entry;
-    case MARK_PHYSICAL:
-        return block->pc == mark->address;
-    case MARK_CODE:
-        return code == mark->code;
-    case MARK_KERNEL:
-        if (kernel_seen || block->pc < KERNEL_TEXT)
-            return false;
-        kernel_seen = true;
-        kernel_slide = mark->anywhere ? 0 : block->pc - mark->address;
-        kernel_fits = (kernel_slide & 0x1fffff) == 0;
-        return true;
-    case MARK_SPAN:
-        return kernel_fits && block->pc - kernel_slide == mark->address;
-    case MARK_USER:
-        if (first_user || !kernel_seen || block->pc < LOW_END || block->pc >= KERNEL_HALF)
-            return false;
-        first_user = block->pc;
-        return true;
-    case MARK_END:
-        return first_user && block->pc - first_user == mark->address;
-    default:
-        return false;
-    }
-}
-
-static bool is_thunk(const struct block *block)
-{
-    for (unsigned index = 1; kernel_fits && index < config.mark_count; index++) {
-        const struct mark *mark = &config.marks[index];
-        uint64_t at = block->pc - kernel_slide;
-
-        if (mark->kind == MARK_THUNK && at >= mark->address && at < mark->end)
-            return true;
-    }
-    return false;
-}
-
-static uint32_t find_mark(const struct block *block, uint64_t code)
-{
-    for (unsigned index = 1; index < config.mark_count; index++)
-        if (matches(&config.marks[index], block, code))
-            return index;
-    return NO_MARK;
-}
-
 static enum transfer transfer_of(const struct qemu_plugin_insn *insn)
 {
     uint8_t bytes[15] = {0};
@@ -268,40 +241,47 @@ static enum transfer transfer_of(const struct qemu_plugin_insn *insn)
     return TRANSFER_NONE;
 }
 
-/* Gives the first 8 bytes of a block in low memory, 0 where it is shorter. */
-static uint64_t first_code(const struct qemu_plugin_tb *tb, size_t count)
+/* Gives the 8 bytes that begin at `pc` in low memory, 0 where the page ends before. They may be
+ * more than the block, which QEMU cuts where a timer is due. */
+static uint64_t code_at(uint64_t pc, const uint8_t *host)
 {
-    uint8_t *host = qemu_plugin_insn_haddr(qemu_plugin_tb_get_insn(tb, 0));
-    size_t size = 0;
     uint64_t code = 0;
 
-    for (size_t index = 0; index < count && size < sizeof(code); index++)
-        size += qemu_plugin_insn_size(qemu_plugin_tb_get_insn(tb, index));
-    if (size >= sizeof(code) && host && qemu_plugin_tb_vaddr(tb) % 4096 <= 4096 - sizeof(code))
+    if (host && pc % 4096 <= 4096 - sizeof(code))
         memcpy(&code, host, sizeof(code));
     return code;
+}
+
+/* Memory is used again: what lies at an address is asked each time that it is translated. */
+static struct block *block_at(uint64_t pc, uint8_t *host)
+{
+    unsigned image = NO_IMAGE;
+    struct block *block;
+    uint64_t code = 0;
+    struct ram ram;
+
+    if (pc < LOW_END) {
+        code = code_at(pc, host);
+        if (ram_around(host, &ram))
+            image = image_find(pc, host, &ram);
+    }
+    block = tree_block(pc, image, match_mark(pc, image, code));
+    block->thunk = match_thunk(pc);
+    return block;
 }
 
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     size_t count = qemu_plugin_tb_n_insns(tb);
-    uint64_t pc = qemu_plugin_tb_vaddr(tb);
-    unsigned image = NO_IMAGE;
     struct qemu_plugin_insn *last;
     struct block *block;
     enum transfer end;
-    bool fresh;
 
     (void)id;
     if (count == 0 || ended)
         return;
-    if (pc < LOW_END)
-        image = image_find(pc, qemu_plugin_insn_haddr(qemu_plugin_tb_get_insn(tb, 0)));
-    block = tree_block(pc, image, &fresh);
-    if (fresh) {
-        block->mark = find_mark(block, pc < LOW_END ? first_code(tb, count) : 0);
-        block->thunk = is_thunk(block);
-    }
+    block = block_at(qemu_plugin_tb_vaddr(tb),
+                     qemu_plugin_insn_haddr(qemu_plugin_tb_get_insn(tb, 0)));
     for (size_t index = 0; index < count; index++)
         count_instruction(qemu_plugin_tb_get_insn(tb, index));
     last = qemu_plugin_tb_get_insn(tb, count - 1);
@@ -317,12 +297,14 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 static void on_exit_of_qemu(qemu_plugin_id_t id, void *user)
 {
+    const struct where *where = match_where();
+
     (void)id, (void)user;
-    fprintf(out, "sprout-counter 1\n");
-    fprintf(out, "state %d %d %d %d\n", ended, kernel_seen, kernel_fits,
-            tree_truncated() || stack_truncated());
+    fprintf(out, "sprout-counter 2\n");
+    fprintf(out, "state %d %d %d %d\n", ended, where->kernel_seen, where->kernel_fits,
+            tree_truncated() || stack_truncated() || image_truncated() || spans_truncated);
     fprintf(out, "total %" PRIx64 " %" PRIx64 "\n", total, emulated);
-    fprintf(out, "at %" PRIx64 " %" PRIx64 "\n", kernel_slide, first_user);
+    fprintf(out, "at %" PRIx64 " %" PRIx64 "\n", where->kernel_slide, where->first_user);
     for (unsigned index = 0; index < config.phase_count; index++)
         fprintf(out, "phase %s %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", config.phases[index],
                 spent[index].instructions, spent[index].wait_ns, spent[index].host_ns);
@@ -346,7 +328,7 @@ static int refuse(const char *why)
 
 int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv)
 {
-    static uint64_t nowhere;
+    static struct count nowhere;
     const char *wrong = NULL;
     FILE *in = NULL;
 
@@ -365,6 +347,8 @@ int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int a
     fclose(in);
     if (!wrong)
         wrong = clock_open();
+    if (!wrong)
+        wrong = ram_open();
     if (!wrong && (!tree_open() || !stack_open()))
         wrong = "there is not enough memory";
     if (wrong)
@@ -372,6 +356,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int a
 #if COUNTER_API > 1
     board = qemu_plugin_scoreboard_new(sizeof(uint64_t));
 #endif
+    match_open(&config);
     attributing = &nowhere;
     begun.host_ns = clock_host_ns();
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);

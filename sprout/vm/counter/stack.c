@@ -110,7 +110,7 @@ void stack_return(uint64_t slot)
 
 /* The kernel and user space come and go without a call. A thunk reaches its function by a jump, or
  * by a return to an address that it has put in place of its own (a retpoline). */
-void stack_settle(const struct block *block)
+bool stack_settle(const struct block *block)
 {
     bool user = block->pc >= LOW_END && block->pc < KERNEL_HALF;
     struct frame *top;
@@ -119,9 +119,10 @@ void stack_settle(const struct block *block)
         running = stack_of(user ? LOW_END : ENTRY_SLOT);
     top = running->depth ? &running->frames[running->depth - 1] : NULL;
     if (!top || !top->thunk || block->thunk)
-        return;
+        return false;
     top->node = tree_child(top->caller, block);
     top->thunk = false;
+    return true;
 }
 
 struct frame_id stack_top(void)
