@@ -83,7 +83,10 @@ def _field(name: str, value: str) -> list[str]:
 
 
 def _image_facts(image: BootImage) -> dict[str, Any]:
-    return asdict(image) | {"signed": image.signed}
+    return asdict(image) | {
+        "signed": image.signed,
+        "generations_agree": image.generations_agree,
+    }
 
 
 def _image_lines(image: BootImage) -> list[str]:
@@ -110,15 +113,23 @@ def _image_lines(image: BootImage) -> list[str]:
         ]
         lines += ["", "  SHA-256 of the sections"]
         lines += [f"  {row.name:<9} {row.sha256}" for row in image.sections]
-    if image.sbat:
-        lines += ["", "  SBAT: component,generation,vendor,package,version,URL"]
-        for sbat in image.sbat:
-            lines += textwrap.wrap(
-                printable(",".join(map(str, asdict(sbat).values()))),
-                _WIDTH,
-                initial_indent="  ",
-                subsequent_indent="      ",
-            )
+    return lines + _sbat_lines(image)
+
+
+def _sbat_lines(image: BootImage) -> list[str]:
+    """Give the rows of `.sbat`, and the generations in `.sbatlvl` that the stub goes by."""
+    lines = ["", "  SBAT: component,generation,vendor,package,version,URL"] if image.sbat else []
+    for row in image.sbat:
+        lines += textwrap.wrap(
+            printable(",".join(map(str, asdict(row).values()))),
+            _WIDTH,
+            initial_indent="  ",
+            subsequent_indent="      ",
+        )
+    if image.generations is not None:
+        said = ", ".join(f"{name} {number}" for name, number in image.generations.items())
+        note = "" if image.generations_agree else "; DISAGREES with .sbat"
+        lines += ["", *_field(".sbatlvl", f"{said or 'no component'}{note}")]
     return lines
 
 

@@ -9,14 +9,14 @@ import hashlib
 import mmap
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sprout.base.errors import SproutError
 from sprout.base.files import cannot_read
-from sprout.format import pe
+from sprout.format import levels, pe
 from sprout.format.sbat import MAX_SBAT_BYTES, SbatRow, parse_sbat
 from sprout.image.bzimage import HEAD_SIZE, SetupHeader, read_setup_header
 from sprout.image.uki import MAX_IMAGE_BYTES, MAX_TEXT_BYTES
@@ -56,7 +56,8 @@ class BootImage:
     """What a boot image says of itself; texts are None where the section is absent.
 
     `size` is the file's, in bytes; `timestamp` is TimeDateStamp; `kernel_version` is what the
-    kernel's own header says, else `.uname`; `certificates` counts Authenticode signatures.
+    kernel's own header says, else `.uname`; `certificates` counts Authenticode signatures;
+    `generations` is the table in `.sbatlvl` that our stub compares, None where there is none.
     """
 
     kind: str
@@ -71,6 +72,15 @@ class BootImage:
     kernel_version: str | None
     sbat: tuple[SbatRow, ...]
     certificates: int
+    generations: Mapping[str, int] | None = None
+
+    @property
+    def generations_agree(self) -> bool:
+        """Whether `.sbatlvl` is absent, or says of every component what `.sbat` says."""
+        said = {(row.component, row.generation) for row in self.sbat}
+        return self.generations is None or (
+            set(self.generations.items()) == said and len(said) == len(self.sbat)
+        )
 
     @property
     def signed(self) -> bool:
@@ -134,6 +144,7 @@ def parse_image(data: pe.Buffer, where: object) -> BootImage:
         kernel_version=version or None,
         sbat=parse_sbat(texts.get(".sbat", ""), where),
         certificates=certificates,
+        generations=_generations(data, sections, where),
     )
 
 
@@ -219,6 +230,19 @@ def _text(data: pe.Buffer, section: ImageSection, where: object) -> str:
         raise pe.error(where, section.name, f"is longer than {limit:,} bytes", _HINT)
     raw = data[section.offset : section.offset + section.size]
     return raw.rstrip(b"\0").decode("utf-8", "backslashreplace")
+
+
+def _generations(
+    data: pe.Buffer, sections: tuple[ImageSection, ...], where: object
+) -> dict[str, int] | None:
+    section = _first(sections, levels.SECTION)
+    if section is None:
+        return None
+    # The stub sees what is in memory: the section's bytes in the file, the rest zeros.
+    if section.size != section.memory_size or section.size > levels.MAX_BYTES:
+        raise pe.error(where, section.name, f"{section.size:,} bytes are no table", _HINT)
+    raw = bytes(data[section.offset : section.offset + section.size])
+    return levels.unpack(raw, f"{where}: {section.name}")
 
 
 def _kind(headers: Any, sections: tuple[ImageSection, ...], setup: SetupHeader | None) -> str:  # noqa: ANN401

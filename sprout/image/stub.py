@@ -14,7 +14,7 @@ from pathlib import Path
 from sprout.base.errors import SproutError
 from sprout.base.files import staged_file, write_file
 from sprout.base.run import check
-from sprout.format import stamps
+from sprout.format import levels, stamps
 from sprout.format.symbols import from_pe_map, write_symbols
 
 PROGRAMS = ("clang", "lld-link")
@@ -61,7 +61,7 @@ def _root() -> Path:
 def stub_sources() -> list[Path]:
     """Give every file that the stub is made of, sorted, headers included: what a build key hashes.
 
-    The generated headers come from sprout.format.stamps and from the version.
+    The generated headers come from sprout.format (stamps, levels) and from the version.
     """
     return sorted(path for path in _root().rglob("*.[ch]") if path.is_file())
 
@@ -73,6 +73,7 @@ def _generated(directory: Path, version: str) -> None:
             "Use up to 64 letters, digits, dots, plus signs, tildes and hyphens.",
         )
     (directory / "sprout_stamps.h").write_text(stamps.c_header())
+    (directory / "sprout_levels.h").write_text(levels.c_header())
     (directory / "version.h").write_text(f'#define SPROUT_VERSION u"{version}"\n')
 
 

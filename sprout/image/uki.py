@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sprout.base.errors import SproutError
 from sprout.base.files import read_bounded, write_file
-from sprout.format import pe
+from sprout.format import levels, pe
 from sprout.format.sbat import parse_sbat
 from sprout.image.bzimage import HEAD_SIZE, SetupHeader, read_setup_header
 from sprout.image.direct import with_setup_header
@@ -108,7 +108,8 @@ def build_image(
     """Write a Unified Kernel Image to `target` in one step.
 
     `os_release` holds os-release(5) fields, `uname` what `uname -r` will say, `sbat` the CSV rows
-    (see sprout.format.sbat), `epoch` seconds since 1970. Raises SproutError when an input cannot be
+    (see sprout.format.sbat), which the table for the stub in `.sbatlvl` is made from (see
+    sprout.format.levels), `epoch` seconds since 1970. Raises SproutError when an input cannot be
     read or is not what it should be, or when the command line is longer than the kernel takes.
     """
     stub_data = read_bounded(stub, MAX_IMAGE_BYTES)
@@ -125,12 +126,15 @@ def build_image(
         )
     setup = read_setup_header(kernel_data[:HEAD_SIZE], kernel)
     _check_metadata(kernel, setup, cmdline=cmdline, uname=uname)
-    parse_sbat(sbat, "sbat")
+    rows = parse_sbat(sbat, "sbat")
+    # Where an image says nothing of itself, the stub has to take the absence as below any level.
+    table = levels.pack(levels.generations(rows, "sbat")) if rows else b""
     sections = [
         Section(".osrel", _os_release_text(os_release)),
         Section(".cmdline", cmdline.encode()),
         Section(".uname", uname.encode()),
         Section(".sbat", sbat.encode()),
+        Section(levels.SECTION, table),
         Section(".initrd", initramfs_data),
         # With the memory that the kernel wants once it runs, it can run where the firmware put
         # it. UAPI.5 makes this the section's VirtualSize.

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include <cpu.h>
 #include "handover.h"
+#include "level.h"
 #include "partition.h"
 #include "report.h"
 #include "sections.h"
@@ -61,6 +62,9 @@ static struct failure prepare(struct handover *handover)
 {
     struct pe self;
     struct failure failure = find_itself(handover, &self);
+    /* Before anything of this image is used, and before there is anything to take back. */
+    if (failure.status == EFI_SUCCESS)
+        failure = level_check(handover->system->RuntimeServices, &self);
     if (failure.status == EFI_SUCCESS)
         failure = read_cmdline(handover, &self);
     if (failure.status == EFI_SUCCESS)

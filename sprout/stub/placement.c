@@ -35,8 +35,11 @@ static struct failure allocate(struct placement *placement, EFI_BOOT_SERVICES *b
     /* Pages are aligned to 4 KiB; a larger alignment is made by taking more of them. */
     uint64_t alignment = kernel->pe.section_alignment;
     size_t count = (size_t)((placement->size + alignment - EFI_PAGE_SIZE) / EFI_PAGE_SIZE);
+    /* Data is never executable where the firmware is strict, and attributes make code of it later;
+     * without them it has to be code from the start. */
+    uint32_t type = placement->attributes != NULL ? EFI_LOADER_DATA : EFI_LOADER_CODE;
     EFI_STATUS status =
-        boot->AllocatePages(ALLOCATE_ANY_PAGES, EFI_LOADER_CODE, count, &placement->pages);
+        boot->AllocatePages(ALLOCATE_ANY_PAGES, type, count, &placement->pages);
     if (EFI_ERROR(status)) {
         placement->pages = 0;
         return FAILURE(status, ".linux", "no memory for SizeOfImage");
@@ -81,6 +84,18 @@ static EFI_STATUS clear(const struct placement *placement, uint64_t offset, uint
                                            whole_pages(size), attributes);
 }
 
+/* What undo has to bring back. Memory of one section or one allocation has the same attributes
+ * everywhere; should it not, it is left as data. */
+static uint64_t get(const struct placement *placement)
+{
+    EFI_MEMORY_ATTRIBUTE_PROTOCOL *protocol = placement->attributes;
+    uint64_t attributes = EFI_MEMORY_XP;
+    if (EFI_ERROR(protocol->GetMemoryAttributes(protocol, (uintptr_t)placement->base,
+                                                placement->size, &attributes)))
+        return EFI_MEMORY_XP;
+    return attributes & (EFI_MEMORY_XP | EFI_MEMORY_RO | EFI_MEMORY_RP);
+}
+
 /* Data is writable and not executable. */
 static EFI_STATUS make_data(const struct placement *placement, uint64_t offset, uint64_t size)
 {
@@ -99,24 +114,33 @@ static EFI_STATUS make_code(const struct placement *placement, uint64_t offset, 
     return clear(placement, offset, size, EFI_MEMORY_XP | EFI_MEMORY_RP);
 }
 
-/* Gives each section the attributes that its flags ask for. The firmware walks every page in each
- * of these calls, so no page is visited more often than it has to be. */
+static EFI_STATUS protect_range(const struct placement *placement, uint64_t start, uint64_t end,
+                                uint32_t flags)
+{
+    if (start == end)
+        return EFI_SUCCESS;
+    if (flags & PE_SECTION_EXECUTE)
+        return make_code(placement, start, end - start);
+    if (flags & PE_SECTION_WRITE)
+        return make_data(placement, start, end - start);
+    return set(placement, start, end - start, EFI_MEMORY_RO | EFI_MEMORY_XP);
+}
+
+/* Gives the headers and each section the attributes that its flags ask for, up to the next section,
+ * so that no page between them stays as it was. The firmware walks every page in each of these
+ * calls, so no page is visited more often than it has to be. */
 static EFI_STATUS protect(const struct placement *placement, const struct pe *pe)
 {
-    EFI_STATUS status = set(placement, 0, pe->headers_size, EFI_MEMORY_RO | EFI_MEMORY_XP);
+    EFI_STATUS status = EFI_SUCCESS;
+    uint64_t start = 0;
+    uint32_t flags = 0;
     for (uint32_t i = 0; i < pe->sections && !EFI_ERROR(status); i++) {
-        struct pe_section section = pe_section(pe, i);
-        uint64_t offset = section.virtual_address, size = section.virtual_size;
-        if (size == 0)
-            continue;
-        if (section.flags & PE_SECTION_EXECUTE)
-            status = make_code(placement, offset, size);
-        else if (section.flags & PE_SECTION_WRITE)
-            status = make_data(placement, offset, size);
-        else
-            status = set(placement, offset, size, EFI_MEMORY_RO | EFI_MEMORY_XP);
+        struct pe_section next = pe_section(pe, i);
+        status = protect_range(placement, start, next.virtual_address, flags);
+        start = next.virtual_address;
+        flags = next.flags;
     }
-    return status;
+    return EFI_ERROR(status) ? status : protect_range(placement, start, placement->size, flags);
 }
 
 static EFI_STATUS clear_tails(const struct placement *placement, const struct kernel *kernel)
@@ -146,13 +170,16 @@ struct failure placement_make(struct placement *placement, EFI_BOOT_SERVICES *bo
     EFI_STATUS status = EFI_SUCCESS;
     if (fits_in_place(placement, kernel)) {
         placement->base = (uint8_t *)(uintptr_t)kernel->linux_section.bytes.data;
+        placement->attributes_before = get(placement);
         status = clear_tails(placement, kernel);
     } else {
         struct failure failure = allocate(placement, boot, kernel);
         if (failure.status != EFI_SUCCESS)
             return failure;
-        if (placement->attributes != NULL)
+        if (placement->attributes != NULL) {
+            placement->attributes_before = get(placement);
             status = make_data(placement, 0, placement->size);
+        }
         if (!EFI_ERROR(status))
             copy_image(placement, kernel);
     }
@@ -163,10 +190,25 @@ struct failure placement_make(struct placement *placement, EFI_BOOT_SERVICES *bo
     return SUCCESS;
 }
 
+/* Some firmware hands out everything writable and executable (OVMF does), and what is not
+ * executable when it is freed stays so: the next image in that place could not run. The kernel's
+ * bytes are gone before a page may be both again. */
+static void give_back(const struct placement *placement)
+{
+    uint64_t before = placement->attributes_before;
+    if (EFI_ERROR(make_data(placement, 0, placement->size)))
+        return;
+    cpu_fill(placement->base, 0, (size_t)placement->size);
+    if (before & (EFI_MEMORY_RO | EFI_MEMORY_RP))
+        (void)set(placement, 0, placement->size, before);
+    if (!(before & EFI_MEMORY_XP))
+        (void)clear(placement, 0, placement->size, EFI_MEMORY_XP);
+}
+
 void placement_undo(struct placement *placement, EFI_BOOT_SERVICES *boot)
 {
     if (placement->base != NULL && placement->attributes != NULL)
-        (void)make_data(placement, 0, placement->size);
+        give_back(placement);
     if (placement->pages != 0)
         (void)boot->FreePages(placement->pages, placement->page_count);
     placement->base = NULL;

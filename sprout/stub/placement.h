@@ -12,16 +12,18 @@ struct placement {
     EFI_PHYSICAL_ADDRESS pages; /* what was allocated; 0 in place */
     size_t page_count;
     EFI_MEMORY_ATTRIBUTE_PROTOCOL *attributes; /* NULL where the firmware has none */
+    uint64_t attributes_before; /* EFI_MEMORY_XP, RO and RP as the firmware had set them */
 };
 
 /* Makes the kernel ready to run, with each section readable, and either writable or executable as
- * its flags say. It is a failure when memory or its attributes cannot be had; placement_undo has
- * to be called all the same. */
+ * its flags say. From the first byte written until placement_undo no page is both, where the
+ * firmware has attributes. It is a failure when memory or its attributes cannot be had;
+ * placement_undo has to be called all the same. */
 struct failure placement_make(struct placement *placement, EFI_BOOT_SERVICES *boot,
                               const struct kernel *kernel);
 
-/* Makes the memory plain data again, as the firmware expects of memory that it frees, and frees
- * what was allocated. */
+/* Clears the memory and gives it the attributes that it had before, because the firmware hands
+ * freed pages out as they are, and frees what was allocated. */
 void placement_undo(struct placement *placement, EFI_BOOT_SERVICES *boot);
 
 #endif

@@ -6,9 +6,48 @@
 #include "cmdline.h"
 #include "images.h"
 #include "kernel.h"
+#include "level.h"
 #include "mock.h"
+#include "sprout_levels.h"
+#include "sprout_stamps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static EFI_STATUS EFIAPI foreign_load(EFI_LOAD_FILE2_PROTOCOL *self, EFI_DEVICE_PATH_PROTOCOL *path,
+                                      BOOLEAN boot_policy, UINTN *size, void *buffer)
+{
+    (void)self, (void)path, (void)boot_policy, (void)size, (void)buffer;
+    abort();
+}
+
+static EFI_LOAD_FILE2_PROTOCOL foreign = {foreign_load};
+
+/* What linux 3 and sprout-stub 2 just meet. */
+static void put_level(void)
+{
+    static const EFI_GUID vendor = SPROUT_STAMPS_GUID;
+    static const char *const components[] = {"linux", "sprout-stub"};
+    uint8_t table[sizeof(struct sprout_levels) + 2 * sizeof(struct sprout_level)] = {0};
+    put32(table, SPROUT_LEVELS_MAGIC);
+    put16(table + 4, SPROUT_LEVELS_VERSION);
+    put16(table + 6, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint8_t *row = table + sizeof(struct sprout_levels) + i * sizeof(struct sprout_level);
+        strcpy((char *)row, components[i]);
+        put32(row + offsetof(struct sprout_level, generation), 3 - i);
+    }
+    mock.runtime.SetVariable(u"" SPROUT_LEVELS_VARIABLE, &vendor, SPROUT_LEVELS_ATTRIBUTES,
+                             sizeof(table), table);
+}
+
+static EFI_STATUS kernel(const uint8_t *entry, EFI_HANDLE self, EFI_SYSTEM_TABLE *system)
+{
+    (void)entry, (void)self, (void)system;
+    for (size_t i = 0; i < MOCK_FOREIGN; i++)
+        if (mock.foreign[i].file == &foreign)
+            abort();
+    return EFI_SUCCESS;
+}
 
 /* The whole boot: own section table, inner kernel, command line, initrd. What the stub accepts has
  * to lie within the image, or the copy it makes is seen to go wrong. */
@@ -23,13 +62,22 @@ static void fuzz_boot(const uint8_t *data, size_t size)
     memset(image, 0, loaded);
     memcpy(image, data, size);
     mock_reset();
-    mock.has_attributes = data[1] & 1; /* otherwise unused: MZ is looked at in its place */
+    /* These bits are otherwise unused: MZ is looked at in their place. */
+    mock.has_attributes = data[1] & 1;
+    mock.theirs = &foreign;
+    if (data[1] & 2)
+        mock.foreign[0] = (struct mock_foreign){.has_path = true, .file = &foreign};
+    if (data[1] & 4)
+        put_level();
+    mock.kernel = kernel;
     image[0] = 'M';
     image[1] = 'Z';
     mock.image.ImageBase = image;
     mock.image.ImageSize = loaded;
     mock.memory_limit = 0x100;
     (void)mock_start_image();
+    if ((data[1] & 2) && mock.foreign[0].file != &foreign)
+        abort();
     if (mock.allocation != NULL || mock.initrd != NULL || mock.image.ImageBase != image)
         abort();
     free(image);
@@ -80,15 +128,47 @@ static void fuzz_acpi(const uint8_t *memory, size_t size)
     (void)acpi_pm_timer(&mock.system);
 }
 
+/* Whether every component that both tables name has in `own` what `least` asks for. */
+static bool meets(const uint8_t *least, const uint8_t *own)
+{
+    for (size_t i = 0; i < read16(least + 6); i++)
+        for (size_t j = 0; j < read16(own + 6); j++) {
+            const uint8_t *wanted = least + 8 + 32 * i, *found = own + 8 + 32 * j;
+            if (strcmp((const char *)wanted, (const char *)found) == 0 &&
+                read32(found + 24) < read32(wanted + 24))
+                return false;
+        }
+    return true;
+}
+
+/* The first byte is the size of the machine's table; the image's is the rest. */
+static void fuzz_level(const uint8_t *data, size_t size)
+{
+    if (size == 0 || data[0] > size - 1)
+        return;
+    size_t machine_size = data[0], own_size = size - 1 - machine_size;
+    uint8_t *machine = malloc(machine_size), *own = malloc(own_size);
+    memcpy(machine, data + 1, machine_size);
+    memcpy(own, data + 1 + machine_size, own_size);
+    struct failure failure =
+        level_compare((struct span){machine, machine_size}, (struct span){own, own_size});
+    if (failure.status == EFI_SUCCESS && !meets(machine, own))
+        abort();
+    if (failure.status != EFI_SUCCESS && strlen(failure.what) > 23)
+        abort();
+    free(machine);
+    free(own);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const readers[])(const uint8_t *, size_t) = {fuzz_boot, fuzz_kernel,
-                                                               fuzz_cmdline, fuzz_acpi};
+                                                               fuzz_cmdline, fuzz_acpi, fuzz_level};
     if (size == 0)
         return 0;
     uint8_t *copy = malloc(size);
     memcpy(copy, data, size);
-    readers[copy[0] % 4](copy + 1, size - 1);
+    readers[copy[0] % 5](copy + 1, size - 1);
     free(copy);
     return 0;
 }

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from sprout.base.run import check, run
-from sprout.format.stamps import c_header
+from sprout.format import levels, stamps
 from sprout.image.stub import stub_sources
 
 HERE = Path(__file__).parent
 MOCK = HERE.parent / "unit" / "stub"
 RUNS = 200_000
+GENERATIONS = levels.pack({"sbat": 1, "linux": 3, "sprout-stub": 2})
 DATA, CODE, WRITABLE = 0x40000040, 0x60000020, 0xC0000040
 
 Section = tuple[bytes, int, int, int, int, int]
@@ -46,10 +47,12 @@ def boot_image() -> bytes:
     sections = [
         (b".cmdline", 5, 0x1000, 0x200, 0x400, DATA),
         (b".initrd", 6, 0x2000, 0x200, 0x600, DATA),
+        (b".sbatlvl", len(GENERATIONS), 0x2800, 0x200, 0x600, DATA),
         (b".linux", 0x4000, 0x3000, 0x2200, 0x800, DATA),
     ]
     start = headers(0x7000, 0x400, 0, sections).ljust(0x1000, b"\0") + b"quiet".ljust(0x1000, b"\0")
-    return start + b"070701".ljust(0x1000, b"\0") + kernel().ljust(0x4000, b"\0")
+    own = b"070701".ljust(0x800, b"\0") + GENERATIONS
+    return start + own.ljust(0x1000, b"\0") + kernel().ljust(0x4000, b"\0")
 
 
 def added_up(table: bytearray, checksum: int) -> bytes:
@@ -77,9 +80,13 @@ def acpi_tables() -> bytes:
 def seeds() -> dict[str, bytes]:
     """Give one input for each reader; the first byte chooses it."""
     return {
-        "boot": b"\0" + boot_image(),
-        # An odd second byte stands for a firmware with memory attributes; see fuzz_boot.
-        "boot in place": b"\0M[" + boot_image()[2:],
+        # Bits of the second byte stand for a firmware with memory attributes, for a foreign initrd
+        # and for a machine with an SBAT level; see fuzz_boot.
+        "boot": b"\0M\0" + boot_image()[2:],
+        "boot in place": b"\0M\1" + boot_image()[2:],
+        "boot beside others": b"\0M\2" + boot_image()[2:],
+        "boot with a level": b"\0M\5" + boot_image()[2:],
+        "level": b"\4" + bytes([len(GENERATIONS)]) + GENERATIONS + GENERATIONS,
         "kernel": b"\1" + kernel(),
         "cmdline": b"\2" + "console=ttyS0 ü€𝄞\n".encode(),
         "acpi": b"\3" + acpi_tables(),
@@ -89,7 +96,8 @@ def seeds() -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("fuzz")
-    (directory / "sprout_stamps.h").write_text(c_header())
+    (directory / "sprout_stamps.h").write_text(stamps.c_header())
+    (directory / "sprout_levels.h").write_text(levels.c_header())
     (directory / "version.h").write_text('#define SPROUT_VERSION u"1.2.3-test"\n')
     stub = [path for path in stub_sources() if path.suffix == ".c" and path.name != "memory.c"]
     root = next(path.parent for path in stub if path.name == "main.c")
@@ -97,7 +105,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = ["-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror"]
     flags += ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
     includes = [f"-I{path}" for path in (MOCK, root, directory)]
-    sources = [HERE / "stub_fuzz.c", MOCK / "mock.c", *stub]
+    sources = [HERE / "stub_fuzz.c", MOCK / "mock.c", MOCK / "images.c", *stub]
     check(
         ["clang", *flags, *includes, *sources, "-o", program],
         "Mend the C that does not compile.",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sprout.base.errors import SproutError
-from sprout.format import pe
+from sprout.format import levels, pe
 from sprout.format.sbat import fill_sbat, parse_sbat
 from sprout.image.bzimage import read_setup_header
 from sprout.image.reading import ADDON, APPLICATION, KERNEL, UKI, parse_image, read_image
@@ -86,9 +86,13 @@ def test_image_reads_back(tmp_path: Path) -> None:
     assert image.os_release == 'ID="sprout"\nPRETTY_NAME="Sprout \\"zone\\""\n'
     assert image.uname == image.kernel_version == "6.12.1-sample"
     assert [row.component for row in image.sbat] == ["sbat", "linux"]
+    assert image.generations == {"linux": 1, "sbat": 1}
+    assert image.generations_agree
     assert not image.signed
     names = [section.name for section in image.sections]
-    assert names == [".text", ".osrel", ".cmdline", ".uname", ".sbat", ".initrd", ".linux"]
+    assert names == [
+        *(".text", ".osrel", ".cmdline", ".uname", ".sbat", ".sbatlvl", ".initrd", ".linux")
+    ]
     sections = {section.name: section for section in image.sections}
     assert sections[".linux"].memory_size == 0x9000
     assert sections[".linux"].sha256 == hashlib.sha256(sample_kernel()).hexdigest()
@@ -100,7 +104,7 @@ def test_layout_keeps_every_rule(tmp_path: Path) -> None:
     data = sample_image(tmp_path).read_bytes()
     headers = pe.parse_headers(data, "image")
     assert headers.dll_characteristics == pe.NX_COMPAT | pe.DYNAMIC_BASE
-    assert len(headers.sections) == 7
+    assert len(headers.sections) == 8
     assert all(row.virtual_address % 4096 == 0 for row in headers.sections)
     assert all(row.raw_offset % headers.file_alignment == 0 for row in headers.sections)
     end = max(row.virtual_end for row in headers.sections)
@@ -156,6 +160,31 @@ def test_empty_command_line_is_left_out(tmp_path: Path) -> None:
     assert image.cmdline is None
 
 
+def test_image_without_sbat_has_no_table(tmp_path: Path) -> None:
+    image = read_image(sample_image(tmp_path, sbat=""))
+    assert image.generations is None
+    assert image.generations_agree
+    assert levels.SECTION not in {section.name for section in image.sections}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{"linux": 1}, {"linux": 2, "sbat": 1}, {"linux": 1, "sbat": 1, "sprout-stub": 1}, {}],
+)
+def test_table_that_disagrees_with_the_text_is_seen(table: dict[str, int]) -> None:
+    sections = [Section(".sbat", SBAT.encode()), Section(levels.SECTION, levels.pack(table))]
+    image = parse_image(lay_out(bytes(sample_pe()), sections, epoch=0), "image")
+    assert image.generations == table
+    assert not image.generations_agree
+
+
+@pytest.mark.parametrize("table", [b"x", levels.pack({"linux": 1}) + b"\0", bytes(3000)])
+def test_malformed_table_is_refused(table: bytes) -> None:
+    data = lay_out(bytes(sample_pe()), [Section(levels.SECTION, table)], epoch=0)
+    with pytest.raises(SproutError, match=r"image: \.sbatlvl: "):
+        parse_image(data, "image")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -164,6 +193,8 @@ def test_empty_command_line_is_left_out(tmp_path: Path) -> None:
         ({"uname": "6.12.2"}, "uname: 6.12.2, but"),
         ({"uname": ""}, "uname: ''"),
         ({"sbat": "linux,one,a,b,c,d\n"}, ".sbat row 1"),
+        ({"sbat": SBAT + SBAT}, ".sbat: component sbat is there twice"),
+        ({"sbat": f"{'x' * 24},1,a,b,c,d\n"}, "does not fit in the table"),
         ({"os_release": {"id": "x"}}, "os-release: 'id'"),
         ({"epoch": 1 << 32}, "TimeDateStamp"),
         ({"kernel": Path("/nonexistent/bzImage")}, "/nonexistent/bzImage: cannot be read"),
@@ -307,7 +338,7 @@ def test_altered_stubs_never_give_a_traceback() -> None:
 def test_sections_cannot_make_the_reader_hash_for_ever(tmp_path: Path) -> None:
     data = bytearray(sample_image(tmp_path).read_bytes())
     headers = pe.parse_headers(bytes(data), "image")
-    for index in range(7):
+    for index in range(len(headers.sections)):
         row = headers.section_table_offset + index * pe.SECTION.size
         struct.pack_into("<III", data, row + 8, len(data), 0x1000, len(data))
         struct.pack_into("<I", data, row + 20, 0)

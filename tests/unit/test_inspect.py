@@ -12,6 +12,7 @@ import pytest
 
 from sprout.base.errors import SproutError, printable
 from sprout.cli.inspect import configure, execute
+from sprout.format import levels
 from sprout.image.disk import make_disk
 from sprout.image.uki import Section, lay_out
 from sprout.initramfs.cpio import Entry, write_cpio
@@ -34,13 +35,14 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "a.efi").read_bytes()
 
 
-def sample_image(folder: Path, stub: bytes, cmdline: str = CMDLINE) -> Path:
+def sample_image(folder: Path, stub: bytes, cmdline: str = CMDLINE, *, generation: int = 1) -> Path:
     path = folder / "zone.efi"
     sections = [
         Section(".osrel", b'ID=sprout\nPRETTY_NAME="Sprout zone"\n'),
         Section(".cmdline", cmdline.encode()),
         Section(".uname", b"6.12.117"),
         Section(".sbat", SBAT.encode()),
+        Section(".sbatlvl", levels.pack({"sbat": generation})),
         Section(".linux", b"kernel", 0x10000),
     ]
     path.write_bytes(lay_out(stub, sections, epoch=EPOCH))
@@ -67,6 +69,7 @@ def test_image_as_text(tmp_path: Path, stub: bytes, capsys: pytest.CaptureFixtur
         "signed       no",
         hashlib.sha256(path.read_bytes()).hexdigest(),
         SBAT.strip(),
+        ".sbatlvl     sbat 1\n",
     ):
         assert words in text
     assert CMDLINE in " ".join(text.split())
@@ -81,6 +84,18 @@ def test_image_as_json(tmp_path: Path, stub: bytes, capsys: pytest.CaptureFixtur
     linux = next(row for row in facts["sections"] if row["name"] == ".linux")
     assert linux["memory_size"] == 0x10000
     assert len(linux["sha256"]) == 64
+
+
+def test_generations_that_disagree_are_named(
+    tmp_path: Path, stub: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sample_image(tmp_path, stub, generation=2)
+    assert inspect(path) == 0
+    assert ".sbatlvl     sbat 2; DISAGREES with .sbat\n" in capsys.readouterr().out
+    assert inspect(path, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["generations"] == {"sbat": 2}
+    assert facts["generations_agree"] is False
 
 
 def test_disk_shows_its_image(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sprout.base.run import check, run
-from sprout.format.stamps import c_header
+from sprout.format import levels, stamps
 from sprout.image.stub import stub_sources
 
 TESTS = Path(__file__).parent / "stub"
@@ -21,7 +21,8 @@ def host_sources() -> list[Path]:
 
 def include_options(generated: Path) -> list[str]:
     """Give the include path on which the mock's cpu.h takes the place of the processor's."""
-    (generated / "sprout_stamps.h").write_text(c_header())
+    (generated / "sprout_stamps.h").write_text(stamps.c_header())
+    (generated / "sprout_levels.h").write_text(levels.c_header())
     (generated / "version.h").write_text('#define SPROUT_VERSION u"1.2.3-test"\n')
     roots = {path.parent for path in stub_sources() if path.name == "main.c"}
     return [f"-I{path}" for path in (TESTS, *roots, generated)]

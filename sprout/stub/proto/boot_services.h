@@ -7,6 +7,7 @@
 /* EFI_ALLOCATE_TYPE and EFI_MEMORY_TYPE, section 7.2.1. */
 #define ALLOCATE_ANY_PAGES 0
 #define EFI_LOADER_CODE 1
+#define EFI_LOADER_DATA 2
 
 typedef struct {
     EFI_TABLE_HEADER Hdr;

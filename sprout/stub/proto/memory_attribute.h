@@ -1,5 +1,6 @@
 /* EFI_MEMORY_ATTRIBUTE_PROTOCOL (UEFI 2.10, "EFI Memory Attribute Protocol"). Base and length are
- * multiples of the page size. Set adds the given bits and Clear takes them away. */
+ * multiples of the page size. Set adds the given bits and Clear takes them away; Get gives what all
+ * of the pages have, and is an error when they differ. */
 #ifndef SPROUT_PROTO_MEMORY_ATTRIBUTE_H
 #define SPROUT_PROTO_MEMORY_ATTRIBUTE_H
 #include "proto/types.h"
@@ -12,7 +13,9 @@
 #define EFI_MEMORY_RO 0x20000u
 
 typedef struct EFI_MEMORY_ATTRIBUTE_PROTOCOL {
-    void *GetMemoryAttributes;
+    EFI_STATUS(EFIAPI *GetMemoryAttributes)
+    (struct EFI_MEMORY_ATTRIBUTE_PROTOCOL *self, EFI_PHYSICAL_ADDRESS base, uint64_t length,
+     uint64_t *attributes);
     EFI_STATUS(EFIAPI *SetMemoryAttributes)
     (struct EFI_MEMORY_ATTRIBUTE_PROTOCOL *self, EFI_PHYSICAL_ADDRESS base, uint64_t length,
      uint64_t attributes);

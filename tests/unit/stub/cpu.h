@@ -17,14 +17,19 @@ uint32_t cpu_in32(uint16_t port);
 const uint8_t *cpu_physical(uint64_t address, uint64_t size);
 EFI_STATUS cpu_enter(const uint8_t *entry, EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 
+/* Looks at the attributes of what is about to be written. */
+void mock_writes(const void *to, size_t size);
+
 static inline void cpu_copy(void *to, const void *from, size_t size)
 {
+    mock_writes(to, size);
     if (size != 0)
         memcpy(to, from, size);
 }
 
 static inline void cpu_fill(void *to, uint8_t byte, size_t size)
 {
+    mock_writes(to, size);
     if (size != 0)
         memset(to, byte, size);
 }

@@ -11,7 +11,9 @@ struct mock mock;
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system);
 
-static char self_handle, device_handle, our_handle, foreign_handle;
+#define MOCK_NO_MAPPING (EFI_ERROR_BIT | 17)
+
+static char self_handle, device_handle, our_handle;
 
 static const EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
 static const EFI_GUID device_path_guid = EFI_DEVICE_PATH_PROTOCOL_GUID;
@@ -42,22 +44,34 @@ static EFI_STATUS allocate_pages(uint32_t type, uint32_t memory_type, UINTN page
     memset(mock.allocation, 0xa5, offset + size);
     mock.allocated_pages = pages;
     mock.allocated_type = memory_type;
+    CHECK(memory_type == (mock.has_attributes ? EFI_LOADER_DATA : EFI_LOADER_CODE));
     *memory = (uintptr_t)mock.allocation + offset;
     return EFI_SUCCESS;
 }
 
-/* edk2 fills freed pages with a pattern, so memory that is not plain data faults there. */
+/* edk2 may fill freed pages with a pattern, and hands them out again as they are: with other
+ * attributes than they came with, whoever gets them next would fault. */
 static EFI_STATUS free_pages(EFI_PHYSICAL_ADDRESS memory, UINTN pages)
 {
     CHECK(mock.allocation != NULL);
     CHECK(memory == (uintptr_t)mock.allocation + (mock.misaligned ? EFI_PAGE_SIZE : 0));
     CHECK(pages == mock.allocated_pages);
-    for (size_t i = 0; i < pages; i++)
-        CHECK(!(mock_page_attributes((uint8_t *)(uintptr_t)memory + i * EFI_PAGE_SIZE) &
-                (EFI_MEMORY_RO | EFI_MEMORY_RP)));
+    uint64_t expected = mock.attributes_differ ? EFI_MEMORY_XP : mock.attributes_at_first;
+    for (size_t i = 0; mock.has_attributes && i < pages; i++)
+        CHECK(mock_page_attributes((uint8_t *)(uintptr_t)memory + i * EFI_PAGE_SIZE) == expected ||
+              mock.attribute_call_that_fails != 0);
     free(mock.allocation);
     mock.allocation = NULL;
     return EFI_SUCCESS;
+}
+
+/* Gives NULL for a handle that is none of theirs. */
+static struct mock_foreign *foreign_handle(EFI_HANDLE handle)
+{
+    for (size_t i = 0; i < MOCK_FOREIGN; i++)
+        if (handle == &mock.foreign[i])
+            return &mock.foreign[i];
+    return NULL;
 }
 
 static EFI_STATUS handle_protocol(EFI_HANDLE handle, const EFI_GUID *protocol, void **interface)
@@ -72,25 +86,39 @@ static EFI_STATUS handle_protocol(EFI_HANDLE handle, const EFI_GUID *protocol, v
         return EFI_SUCCESS;
     }
     if (same_guid(protocol, &load_file2_guid)) {
-        *interface = handle == &our_handle ? mock.initrd : mock.foreign_initrd;
+        struct mock_foreign *foreign = foreign_handle(handle);
+        *interface = foreign != NULL ? foreign->file : mock.initrd;
         return EFI_SUCCESS;
     }
     return EFI_UNSUPPORTED;
 }
 
+/* Gives the longest match, and the first of equal ones (edk2, CoreLocateDevicePath). */
 static EFI_STATUS locate_device_path(const EFI_GUID *protocol, EFI_DEVICE_PATH_PROTOCOL **path,
                                      EFI_HANDLE *handle)
 {
-    CHECK(same_guid(protocol, &load_file2_guid));
+    bool any = same_guid(protocol, &device_path_guid), found = false;
+    CHECK(any || same_guid(protocol, &load_file2_guid));
     CHECK(memcmp(*path, initrd_path, sizeof(initrd_path)) == 0);
-    if (mock.foreign_initrd != NULL && (mock.initrd == NULL || mock.foreign_is_found_first))
-        *handle = &foreign_handle;
-    else if (mock.initrd != NULL)
+    for (size_t i = 0; i < MOCK_FOREIGN; i++) {
+        struct mock_foreign *foreign = &mock.foreign[i];
+        if (!any && foreign->file == NULL)
+            continue;
+        if (foreign->has_path || (foreign->has_no_nodes && !found)) {
+            found = true;
+            *handle = foreign;
+        }
+        if (foreign->has_path) {
+            *path = (EFI_DEVICE_PATH_PROTOCOL *)((uint8_t *)*path + sizeof(VENDOR_DEVICE_PATH));
+            return EFI_SUCCESS;
+        }
+    }
+    if (mock.initrd != NULL && mock.initrd_is_on == 0) {
         *handle = &our_handle;
-    else
-        return EFI_NOT_FOUND;
-    *path = (EFI_DEVICE_PATH_PROTOCOL *)((uint8_t *)*path + sizeof(VENDOR_DEVICE_PATH));
-    return EFI_SUCCESS;
+        *path = (EFI_DEVICE_PATH_PROTOCOL *)((uint8_t *)*path + sizeof(VENDOR_DEVICE_PATH));
+        return EFI_SUCCESS;
+    }
+    return found ? EFI_SUCCESS : EFI_NOT_FOUND;
 }
 
 static EFI_STATUS locate_protocol(const EFI_GUID *protocol, void *registration, void **interface)
@@ -102,40 +130,75 @@ static EFI_STATUS locate_protocol(const EFI_GUID *protocol, void *registration, 
     return EFI_SUCCESS;
 }
 
-static EFI_LOAD_FILE2_PROTOCOL *initrd_interface(va_list list)
+/* Reads [device path,] LoadFile2, NULL. */
+static EFI_LOAD_FILE2_PROTOCOL *read_interfaces(va_list list, bool *with_path)
 {
-    CHECK(same_guid(va_arg(list, const EFI_GUID *), &device_path_guid));
-    CHECK(memcmp(va_arg(list, const void *), initrd_path, sizeof(initrd_path)) == 0);
-    CHECK(same_guid(va_arg(list, const EFI_GUID *), &load_file2_guid));
+    const EFI_GUID *guid = va_arg(list, const EFI_GUID *);
+    *with_path = same_guid(guid, &device_path_guid);
+    if (*with_path) {
+        CHECK(memcmp(va_arg(list, const void *), initrd_path, sizeof(initrd_path)) == 0);
+        guid = va_arg(list, const EFI_GUID *);
+    }
+    CHECK(same_guid(guid, &load_file2_guid));
     EFI_LOAD_FILE2_PROTOCOL *interface = va_arg(list, EFI_LOAD_FILE2_PROTOCOL *);
-    CHECK(va_arg(list, const void *) == NULL);
+    CHECK(interface != NULL && va_arg(list, const void *) == NULL);
     return interface;
+}
+
+static bool path_is_taken(void)
+{
+    for (size_t i = 0; i < MOCK_FOREIGN; i++)
+        if (mock.foreign[i].has_path)
+            return true;
+    return false;
 }
 
 static EFI_STATUS install(EFI_HANDLE *handle, ...)
 {
+    bool with_path;
     va_list list;
     va_start(list, handle);
-    CHECK(*handle == NULL && mock.initrd == NULL);
-    EFI_LOAD_FILE2_PROTOCOL *interface = initrd_interface(list);
+    EFI_LOAD_FILE2_PROTOCOL *interface = read_interfaces(list, &with_path);
     va_end(list);
-    if (mock.refuses_initrd)
+    if (mock.refuses_initrd && interface != mock.theirs)
         return EFI_OUT_OF_RESOURCES;
-    if (mock.foreign_initrd != NULL && !mock.foreign_is_found_first)
+    struct mock_foreign *foreign = foreign_handle(*handle);
+    CHECK(with_path == (*handle == NULL) && with_path == (foreign == NULL));
+    if (foreign != NULL) {
+        if (foreign->file != NULL)
+            return EFI_INVALID_PARAMETER;
+        foreign->file = interface;
+        if (interface == mock.theirs)
+            return EFI_SUCCESS;
+    } else if (path_is_taken()) {
         return EFI_ALREADY_STARTED;
+    } else {
+        *handle = &our_handle;
+    }
+    CHECK(mock.initrd == NULL);
     mock.initrd = interface;
-    *handle = &our_handle;
+    mock.initrd_is_on = foreign == NULL ? 0 : (size_t)(foreign - mock.foreign) + 1;
+    if (mock.answers)
+        mock.foreign[0] = (struct mock_foreign){.has_path = true, .file = mock.theirs};
     return EFI_SUCCESS;
 }
 
 static EFI_STATUS uninstall(EFI_HANDLE handle, ...)
 {
+    bool with_path;
     va_list list;
     va_start(list, handle);
-    CHECK(handle == &our_handle);
-    CHECK(initrd_interface(list) == mock.initrd);
+    EFI_LOAD_FILE2_PROTOCOL *interface = read_interfaces(list, &with_path);
     va_end(list);
-    mock.initrd = NULL;
+    struct mock_foreign *foreign = foreign_handle(handle);
+    CHECK(with_path == (foreign == NULL) && (foreign != NULL || handle == &our_handle));
+    CHECK(interface == (foreign == NULL ? mock.initrd : foreign->file));
+    if (mock.keeps_foreign && foreign != NULL)
+        return EFI_INVALID_PARAMETER;
+    if (interface == mock.initrd)
+        mock.initrd = NULL;
+    if (foreign != NULL)
+        foreign->file = NULL;
     return EFI_SUCCESS;
 }
 
@@ -198,12 +261,18 @@ static EFI_STATUS get_variable(const CHAR16 *name, const EFI_GUID *vendor, uint3
     char ascii[40];
     to_ascii(name, ascii, sizeof(ascii));
     struct mock_variable *variable = mock_variable(ascii);
-    CHECK(attributes != NULL && data == NULL && *size == 0);
+    CHECK(attributes != NULL && (data == NULL) == (*size == 0));
     if (variable == NULL || !same_guid(&variable->vendor, vendor))
         return EFI_NOT_FOUND;
+    if (mock.reading_fails != EFI_SUCCESS)
+        return mock.reading_fails;
+    bool fits = *size >= variable->size;
     *attributes = variable->attributes;
     *size = variable->size;
-    return EFI_BUFFER_TOO_SMALL;
+    if (!fits)
+        return EFI_BUFFER_TOO_SMALL;
+    memcpy(data, variable->data, variable->size);
+    return EFI_SUCCESS;
 }
 
 static EFI_STATUS set_variable(const CHAR16 *name, const EFI_GUID *vendor, uint32_t attributes,
@@ -243,11 +312,12 @@ static EFI_STATUS output_string(EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL *self, const CHA
 
 static struct mock_page *page_entry(uint64_t address)
 {
-    for (size_t i = 0; i < MOCK_PAGES; i++)
-        if (mock.pages[i].address == address || mock.pages[i].address == 0) {
-            mock.pages[i].address = address;
+    for (size_t i = 0; i < MOCK_PAGES; i++) {
+        if (mock.pages[i].address == 0)
+            mock.pages[i] = (struct mock_page){address, mock.attributes_at_first};
+        if (mock.pages[i].address == address)
             return &mock.pages[i];
-        }
+    }
     CHECK(!"more pages than the mock has");
     return NULL;
 }
@@ -255,6 +325,34 @@ static struct mock_page *page_entry(uint64_t address)
 uint64_t mock_page_attributes(const void *address)
 {
     return page_entry((uintptr_t)address & ~(EFI_PAGE_SIZE - 1))->attributes;
+}
+
+static bool is_known(uint64_t page)
+{
+    for (size_t i = 0; i < MOCK_PAGES && mock.pages[i].address != 0; i++)
+        if (mock.pages[i].address == page)
+            return true;
+    return mock.allocation != NULL && page >= (uintptr_t)mock.allocation &&
+           page - (uintptr_t)mock.allocation < (mock.allocated_pages + 1) * EFI_PAGE_SIZE;
+}
+
+/* Memory that attributes have been set for, or that was allocated, is written as data only. */
+void mock_writes(const void *to, size_t size)
+{
+    uint64_t page = (uintptr_t)to & ~(EFI_PAGE_SIZE - 1);
+    for (; mock.has_attributes && page < (uintptr_t)to + size; page += EFI_PAGE_SIZE)
+        if (is_known(page))
+            CHECK((mock_page_attributes((void *)(uintptr_t)page) &
+                   (EFI_MEMORY_XP | EFI_MEMORY_RO)) == EFI_MEMORY_XP);
+}
+
+static bool is_blank(uint64_t page)
+{
+    const uint8_t *bytes = (const uint8_t *)(uintptr_t)page;
+    for (size_t i = 0; i < EFI_PAGE_SIZE; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
 }
 
 static EFI_STATUS change(EFI_PHYSICAL_ADDRESS base, uint64_t length, uint64_t on, uint64_t off)
@@ -267,9 +365,21 @@ static EFI_STATUS change(EFI_PHYSICAL_ADDRESS base, uint64_t length, uint64_t on
     for (uint64_t at = base; at < base + length; at += EFI_PAGE_SIZE) {
         struct mock_page *page = page_entry(at);
         page->attributes = (page->attributes | on) & ~off;
-        if ((off & EFI_MEMORY_XP) && !(page->attributes & EFI_MEMORY_RO))
-            mock.was_writable_and_executable = true;
+        CHECK((page->attributes & (EFI_MEMORY_RO | EFI_MEMORY_XP)) || is_blank(at));
     }
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS get_attributes(EFI_MEMORY_ATTRIBUTE_PROTOCOL *self, EFI_PHYSICAL_ADDRESS base,
+                                 uint64_t length, uint64_t *attributes)
+{
+    CHECK(self == &mock.attribute_protocol);
+    CHECK(base % EFI_PAGE_SIZE == 0 && length % EFI_PAGE_SIZE == 0 && length > 0);
+    if (mock.attributes_differ)
+        return MOCK_NO_MAPPING;
+    *attributes = page_entry(base)->attributes;
+    for (uint64_t at = base; at < base + length; at += EFI_PAGE_SIZE)
+        CHECK(page_entry(at)->attributes == *attributes);
     return EFI_SUCCESS;
 }
 
@@ -357,6 +467,7 @@ void mock_reset(void)
     mock.runtime.GetVariable = get_variable;
     mock.runtime.SetVariable = set_variable;
     mock.text.OutputString = output_string;
+    mock.attribute_protocol.GetMemoryAttributes = get_attributes;
     mock.attribute_protocol.SetMemoryAttributes = set_attributes;
     mock.attribute_protocol.ClearMemoryAttributes = clear_attributes;
     mock.system.ConOut = &mock.text;

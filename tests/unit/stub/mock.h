@@ -10,14 +10,22 @@
 #include "proto/memory_attribute.h"
 
 #define MOCK_VARIABLES 16
-#define MOCK_PAGES 64
+#define MOCK_PAGES 512
+#define MOCK_FOREIGN 6
 
 struct mock_variable {
     char name[40];
     EFI_GUID vendor;
     uint32_t attributes;
     size_t size;
-    uint8_t data[128];
+    uint8_t data[2304];
+};
+
+/* Another program's handle. One without a file has nothing but its device path. */
+struct mock_foreign {
+    bool has_path;      /* the initrd's whole device path */
+    bool has_no_nodes;  /* or one without nodes, which is the beginning of every path */
+    EFI_LOAD_FILE2_PROTOCOL *file;
 };
 
 struct mock_page {
@@ -40,10 +48,14 @@ struct mock {
 
     struct mock_variable variables[MOCK_VARIABLES];
     bool variables_are_full;
+    EFI_STATUS reading_fails; /* what GetVariable gives for a variable that is there; 0: its data */
 
-    EFI_LOAD_FILE2_PROTOCOL *foreign_initrd; /* installed by somebody else, before */
-    bool foreign_is_found_first;             /* and the firmware prefers it to ours */
-    EFI_LOAD_FILE2_PROTOCOL *initrd;         /* installed by the stub */
+    EFI_LOAD_FILE2_PROTOCOL *theirs; /* what other programs offer */
+    struct mock_foreign foreign[MOCK_FOREIGN];
+    bool keeps_foreign;              /* nothing of theirs can be uninstalled */
+    bool answers;                    /* somebody else installs theirs as soon as ours is there */
+    EFI_LOAD_FILE2_PROTOCOL *initrd; /* installed by the stub, on whichever handle */
+    size_t initrd_is_on;             /* a foreign handle's number from 1 on, or 0: its own */
 
     void *allocation; /* the one that AllocatePages gave */
     size_t allocated_pages;
@@ -53,10 +65,11 @@ struct mock {
     bool misaligned; /* AllocatePages gives an odd page */
 
     bool has_attributes;
+    uint64_t attributes_at_first; /* of every page, and again of those that are freed */
+    bool attributes_differ;       /* they cannot be asked for */
     struct mock_page pages[MOCK_PAGES];
     int attribute_calls;
     int attribute_call_that_fails; /* counted from 1; 0: none does */
-    bool was_writable_and_executable;
 
     uint64_t ticks;          /* the counter */
     uint64_t ticks_per_read; /* how far it goes on with each look at a clock */
@@ -92,7 +105,7 @@ struct mock_variable *mock_variable(const char *name);
 /* A variable's UTF-16 text as ASCII; "" where there is none. */
 const char *mock_text(const char *name);
 
-/* The attributes of the page at `address`; pages never touched are plain (0). */
+/* The attributes of the page at `address`. */
 uint64_t mock_page_attributes(const void *address);
 
 /* Loads the initrd as Linux does. Gives its size, or -1 when there is none; `buffer` of `room`
