@@ -247,6 +247,7 @@ def _image_step(tree: Tree, image: Image, steps: dict[str, Step], memo: Memo) ->
         "initramfs": initramfs.key,
         "cmdline": image.cmdline,
         "os": f"{image.os_id} {image.os_name}",
+        "modules": " ".join(image.modules),
         "sbat": _digests([sbat]),
         "code": code_digest("sprout.build.artifacts", memo),
     }

@@ -10,12 +10,16 @@ from sprout.base.errors import UsageError
 from sprout.base.table import Table, load_table
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_MODULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MAX_CMDLINE = 2047  # COMMAND_LINE_SIZE of x86 is 2048 with its NUL
 
 
 @dataclass(frozen=True)
 class Image:
-    """One boot image: the flavor of its kernel, its initramfs list, and the command line."""
+    """One boot image: the flavor of its kernel, its initramfs list, and the command line.
+
+    `modules` are the kernel modules that lie in it, below /lib/modules.
+    """
 
     name: str
     flavor: str
@@ -23,6 +27,7 @@ class Image:
     cmdline: str
     os_id: str
     os_name: str
+    modules: tuple[str, ...] = ()
 
     def with_cmdline(self, cmdline: str) -> Image:
         """Give the same image with another command line.
@@ -77,6 +82,7 @@ def _image(name: str, table: Table) -> Image:
         cmdline=table.text("cmdline", ""),
         os_id=table.text("os_id", "sprout"),
         os_name=table.text("os_name", f"Sprout {name}"),
+        modules=table.texts("modules", ()),
     )
     table.finish()
     for key in ("flavor", "initramfs"):
@@ -84,6 +90,10 @@ def _image(name: str, table: Table) -> Image:
             raise table.error(key, "is no name", "Use lower-case letters, digits and dashes.")
     if not _NAME.fullmatch(name):
         raise table.error("", f"{name} is no name", "Use lower-case letters, digits and dashes.")
+    if any(not _MODULE.fullmatch(module) for module in image.modules):
+        raise table.error("modules", "holds what is no name", "Name modules as modprobe does.")
+    if len(set(image.modules)) != len(image.modules):
+        raise table.error("modules", "names one twice", "Name each once.")
     problem = _cmdline_problem(image.cmdline)
     if problem is not None:
         raise table.error("cmdline", problem, "Mend it; it is what the kernel is started with.")

@@ -4,6 +4,9 @@ IMAGE is the name of an image of this tree (default: the only one), or a file: a
 or a bootable disk. The machine is ended as soon as the guest says that it is ready; with
 --until exit it runs until the guest powers off.
 
+With --secure-boot the machine trusts the keys --key and boots nothing else: an image of the tree is
+signed first, a file is booted as it is. What firmware or stub refuses ends with exit status 3.
+
 With --exact the boot is counted in instructions and waits under deterministic emulation: the same
 image gives the same numbers on any machine with the same QEMU and firmware, under any load.
 """
@@ -80,6 +83,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--append", default="", metavar="TEXT", help="more words for the image's command line"
     )
+    parser.add_argument(
+        "--secure-boot", action="store_true", help="boot a machine that enforces signatures"
+    )
+    parser.add_argument("--key", metavar="KEY", help="with --secure-boot: whom the machine trusts")
+    parser.add_argument(
+        "--passphrase-file", type=Path, metavar="FILE", help="with --secure-boot: opens --key"
+    )
     add_settings(parser)
 
 
@@ -87,6 +97,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Boot and print the timeline."""
     name = arguments.image
     _check_reports(arguments)
+    _check_secure(arguments)
     if arguments.exact:
         return _exact(arguments)
     if name is not None and ("/" in name or name.endswith((".efi", ".img"))):
@@ -100,7 +111,7 @@ def execute(arguments: argparse.Namespace) -> int:
     tree = chosen_tree(arguments)
     image = _image_name(tree, name)
     changed = arguments.initramfs is not None or bool(arguments.append)
-    target = f"{image}-{'image' if changed else 'disk'}"
+    target = f"{image}-{'image' if changed or arguments.secure_boot else 'disk'}"
     initramfs = arguments.initramfs
     if initramfs is not None:
         read_cpio(read_bounded(initramfs, MAX_IMAGE_BYTES), initramfs)
@@ -108,6 +119,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if status != 0:
         return status
     log = tree.build / "log" / f"{image}-console.log"
+    if arguments.secure_boot:
+        secure = importlib.import_module("sprout.cli.secure")
+        return _boot(arguments, secure.signed_disk(arguments, tree, image), image, log)
     if not changed:
         return _boot(arguments, tree.build / target / f"{image}.img", image, log)
     with tempfile.TemporaryDirectory(prefix="sprout-boot-") as work:
@@ -122,6 +136,20 @@ def _check_reports(arguments: argparse.Namespace) -> None:
             raise UsageError(f"{option} {report}: cannot be a file", "Name a file in a directory.")
     if not arguments.exact and (arguments.svg is not None or arguments.via != "uefi"):
         raise UsageError("--svg and --via go with --exact", "Add --exact, or leave them out.")
+
+
+def _check_secure(arguments: argparse.Namespace) -> None:
+    if not arguments.secure_boot:
+        if arguments.key is not None or arguments.passphrase_file is not None:
+            raise UsageError("--key goes with --secure-boot", "Add it, or leave --key out.")
+        return
+    if arguments.key is None:
+        raise UsageError("--secure-boot needs --key KEY", "`sprout keys new KEY` makes keys.")
+    if arguments.exact or arguments.initramfs is not None or arguments.append:
+        raise UsageError(
+            "--secure-boot boots what is signed, on the host's clock",
+            "Leave out --exact, --initramfs and --append.",
+        )
 
 
 def _exact(arguments: argparse.Namespace) -> int:
@@ -181,21 +209,35 @@ def _boot(arguments: argparse.Namespace, disk: Path, image: str, log: Path) -> i
     def show(line: str) -> None:
         print(line, flush=True)
 
-    result = boot(
-        disk,
-        image=image,
-        accel=arguments.accel,
-        timeout_s=arguments.timeout,
-        memory_mib=arguments.memory or _MEMORY_MIB,
-        cpus=arguments.cpus,
-        console=show if arguments.console else None,
-        until=arguments.until,
-        log=log,
-    )
+    with _store(arguments) as store:
+        result = boot(
+            disk,
+            image=image,
+            accel=arguments.accel,
+            timeout_s=arguments.timeout,
+            memory_mib=arguments.memory or _MEMORY_MIB,
+            cpus=arguments.cpus,
+            console=show if arguments.console else None,
+            until=arguments.until,
+            log=log,
+            secure=store,
+        )
     _print_timeline(result)
     if arguments.json is not None:
         write_json(arguments.json, result.timeline)
     return 0
+
+
+@contextmanager
+def _store(arguments: argparse.Namespace) -> Iterator[Path | None]:
+    """Give the variable store of the machine; None where the firmware's blank one will do."""
+    if not arguments.secure_boot:
+        yield None
+        return
+    # Only here: cryptography would slow down every other boot's start.
+    secure = importlib.import_module("sprout.cli.secure")
+    with secure.enrolled_store(arguments) as store:
+        yield store
 
 
 def _print_timeline(result: BootResult) -> None:

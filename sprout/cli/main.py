@@ -22,13 +22,17 @@ VERBS = {
     "build": "build images, kernels, initramfs and disks",
     "boot": "build an image, boot it in QEMU and print the timeline",
     "cost": "measure boots to the instruction, against budgets and a baseline",
+    "sign": "sign a boot image or a kernel module",
+    "verify": "verify a signed image, module or disk against keys you trust",
     "inspect": "show what is inside a boot image, disk or initramfs",
+    "keys": "make, show, exchange and enrol the keys that machines trust",
     "update": "move a flavor's sources to the newest verified version",
     "test": "run the test suite",
 }
 _EPILOG = """\
 A first run:  ./sprout.sh boot   sets the machine up, builds `zone`, boots it
-Exit status:  0 done, 1 an error you can mend, 2 wrong usage, 130 interrupted
+Exit status:  0 done, 1 an error you can mend, 2 wrong usage, 3 refused by
+              firmware, stub or verify, 130 interrupted
 """
 
 

@@ -14,8 +14,9 @@ from sprout.format import ready as ready_line
 from sprout.format.ready import Ready
 from sprout.vm.accel import choose
 from sprout.vm.console import Console, failure
-from sprout.vm.firmware import find_firmware
+from sprout.vm.firmware import find_firmware, find_secure_firmware
 from sprout.vm.qemu import Machine, find_qemu
+from sprout.vm.refusal import Refusal, Refusals, is_complaint
 from sprout.vm.session import End, Run, Verdict, run_machine
 from sprout.vm.timeline import Timeline, timeline
 
@@ -23,6 +24,10 @@ _MACHINE_TYPE = "q35"
 _LINES_BEFORE = 12
 _LINES_AFTER = 40
 _PROGRAM_DONE = "exited with status 0"
+_REFUSED_HINTS = {
+    "firmware": "Sign it with a key in db that dbx does not revoke; `sprout verify` tells more.",
+    "stub": "Build the image again from sources that hold the fixes asked for, and sign that.",
+}
 
 
 class BootError(SproutError):
@@ -31,6 +36,17 @@ class BootError(SproutError):
     def __init__(self, message: str, hint: str, console_lines: Sequence[str]) -> None:
         super().__init__(message, hint)
         self.console_lines = tuple(console_lines)
+
+
+class RefusedError(BootError):
+    """A boot image that firmware or stub would not run; ends the command with exit status 3."""
+
+    exit_status = 3
+
+    def __init__(self, image: str, refusal: Refusal, console_lines: Sequence[str]) -> None:
+        super().__init__(f"{image}: {refusal.text()}", _REFUSED_HINTS[refusal.by], console_lines)
+        self.by = refusal.by
+        self.reason = refusal.reason
 
 
 @dataclass(frozen=True)
@@ -55,37 +71,59 @@ def boot(
     console: Callable[[str], None] | None = None,
     until: Literal["ready", "exit"] = "ready",
     log: Path | None = None,
+    secure: Path | None = None,
 ) -> BootResult:
     """Boot `disk` (a raw disk, never written to) as any UEFI machine would.
 
     `image` is the name it has in messages; `accel` is one of `sprout.vm.accel.CHOICES`;
     `console` is given every line; `log` is where the console is written to when all is over.
+    `secure` is a variable store, made from `secure_template`, of a machine with Secure Boot; it
+    is not written to either.
     The machine is ended once it is ready, or with until="exit" powers itself off.
-    Raises BootError when the guest does not get there within `timeout_s` seconds, SproutError
-    when there is no such disk, QEMU, firmware or accelerator.
+    Raises RefusedError when firmware or stub will not run the image, BootError when the guest
+    does not get there within `timeout_s` seconds, SproutError when there is no such disk, store,
+    QEMU, firmware or accelerator.
     """
-    if not disk.is_file():
-        raise SproutError(f"{disk}: no such disk", "Build it first, or mend the path.")
+    for what, path in (("disk", disk), ("variable store", secure)):
+        if path is not None and not path.is_file():
+            raise SproutError(f"{path}: no such {what}", "Make it first, or mend the path.")
     qemu = find_qemu(arch)
-    firmware = find_firmware(arch, qemu.versioned(_MACHINE_TYPE))
+    find = find_firmware if secure is None else find_secure_firmware
+    firmware = find(arch, qemu.versioned(_MACHINE_TYPE))
     machine = Machine(
         firmware, disk, arch=arch, machine_type=_MACHINE_TYPE, cpus=cpus, memory_mib=memory_mib
     )
+    # With the blank store: the application that tries an accelerator is not signed.
     machine = replace(machine, accelerator=choose(accel, qemu, machine))
+    if secure is not None:
+        machine = replace(
+            machine, firmware=replace(firmware, nvram_template=secure, nvram_format="raw")
+        )
     lines, guest = Console(console), _Guest(until)
     try:
         run = run_machine(qemu, machine, console=lines, judge=guest.judge, timeout_s=timeout_s)
     finally:
         log = _written(log, lines)
     reached = run.end is End.REACHED or (until == "exit" and run.end is End.POWERED_OFF)
+    if guest.refusal is not None:
+        raise RefusedError(image, guest.refusal, _lines_around(lines, guest.failed_line))
     if guest.ready is None or not reached:
         raise BootError(
-            f"{image}: {_what_happened(run, guest, timeout_s)}",
+            f"{image}: {guest.told or _what_happened(run, guest, timeout_s)}",
             f"Read the console in {log}." if log else "Look at the console with --console.",
             _lines_around(lines, guest.failed_line),
         )
     drawn = timeline(image, guest.ready, host_ms=guest.ready_s * 1000, qemu=qemu, machine=machine)
     return BootResult(guest.ready, drawn, machine, tuple(lines.lines))
+
+
+def secure_template(arch: str = "x86_64") -> Path:
+    """Give the blank variable store of the firmware that `boot` runs with `secure`.
+
+    Raises SproutError when there is no QEMU or no such firmware.
+    """
+    firmware = find_secure_firmware(arch, find_qemu(arch).versioned(_MACHINE_TYPE))
+    return firmware.nvram_template
 
 
 def _written(log: Path | None, lines: Console) -> Path | None:
@@ -101,27 +139,33 @@ def _written(log: Path | None, lines: Console) -> Path | None:
 
 
 class _Guest:
-    """Judges the console's lines, and remembers the readiness line and where a failure stood."""
+    """Judges the console's lines; remembers the readiness line, or what went wrong and where."""
 
     def __init__(self, until: Literal["ready", "exit"]) -> None:
         self.until = until
         self.ready: Ready | None = None
         self.ready_s = 0.0
+        self.refusal: Refusal | None = None
+        self.told: str | None = None
         self.failed_line: str | None = None
+        self._refusals = Refusals()
 
     def judge(self, line: str, seconds: float) -> Verdict | None:
         """Give the verdict on one line that came `seconds` after QEMU was started."""
         found = ready_line.parse(line) if self.ready is None else None
         if found is not None:
-            self.ready, self.ready_s = found, seconds
+            self.ready, self.ready_s, self.told = found, seconds, None
             return Verdict(End.REACHED) if self.until == "ready" else None
         if self.ready is not None and line.endswith(_PROGRAM_DONE):
             return None
-        why = failure(line)
+        self.refusal = self._refusals.see(line)
+        why = self.refusal.text() if self.refusal is not None else failure(line)
         if why is None:
             return None
-        self.failed_line = line
-        return Verdict(End.FAILED, why)
+        if self.told is None or self.refusal is not None:
+            self.told, self.failed_line = why, line
+        # Of the stub: the boot manager's next line tells whether it refused or failed.
+        return None if is_complaint(line) else Verdict(End.FAILED, self.told)
 
 
 def _what_happened(run: Run, guest: _Guest, timeout_s: float) -> str:

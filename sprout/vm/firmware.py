@@ -172,7 +172,11 @@ class _Descriptor:
         executable, executable_format = self._file(mapping, "mapping.executable")
         template, template_format = self._file(mapping, "mapping.nvram-template")
         return Firmware(
-            *(self._path, executable, executable_format, template, template_format),
+            descriptor=self._path,
+            executable=executable,
+            executable_format=executable_format,
+            nvram_template=template,
+            nvram_format=template_format,
             needs_smm="requires-smm" in features,
         )
 

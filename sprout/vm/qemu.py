@@ -159,7 +159,7 @@ def _firmware(firmware: Firmware | Bios, variables: Path | None) -> list[str]:
         raise ValueError("UEFI firmware has no place for its variables")
     code = _flash(0, firmware.executable, firmware.executable_format, "readonly=on")
     store = _flash(1, variables, firmware.nvram_format, "readonly=off")
-    # Only code in system management mode may then write to the store (OVMF's README, "SMM support").
+    # Then only code in system management mode may write to the store (OVMF's README, SMM support).
     secure = ["-global", "driver=cfi.pflash01,property=secure,value=on"]
     return ["-drive", code, "-drive", store, *(secure if firmware.needs_smm else [])]
 

@@ -19,7 +19,7 @@ from typing import IO
 
 from qemu.qmp import QMPClient, QMPError
 
-from sprout.base.files import read_bounded
+from sprout.base.files import read_bounded, write_file
 from sprout.base.run import started
 from sprout.vm.console import Console, clean
 from sprout.vm.firmware import Firmware
@@ -76,16 +76,18 @@ def run_machine(
     timeout_s: float,
     inherited: Sequence[int] = (),
     ending_s: float = _ENDING_S,
+    keep: Path | None = None,
 ) -> Run:
     """Start `machine`, show `judge` each line of its console, and end it when the run is over.
 
     `inherited` are descriptors that QEMU's command line names; `ending_s` is how long QEMU may
-    take to end when it is told to.
+    take to end when it is told to. The variable store that the machine has written to is lost
+    with it, or kept as the file `keep` when the run is over.
     However this function is left, QEMU has ended and nothing of it remains; when this very
     process is killed, the kernel ends QEMU (see `sprout.vm.qemu.arguments`).
     Raises SproutError when QEMU cannot be started at all.
     """
-    with _started(qemu, machine, inherited) as (process, qmp):
+    with _started(qemu, machine, inherited, keep) as (process, qmp):
         watch = _Watch(process, console, judge)
         # SIGINT cancels what asyncio.run runs; any exception passes through both blocks.
         run = asyncio.run(watch.run(qmp, timeout_s))
@@ -96,7 +98,7 @@ def run_machine(
 
 @contextmanager
 def _started(
-    qemu: Qemu, machine: Machine, inherited: Sequence[int]
+    qemu: Qemu, machine: Machine, inherited: Sequence[int], keep: Path | None
 ) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     """Start QEMU with a connected socket as its standard input, and give the other end.
 
@@ -106,16 +108,19 @@ def _started(
         passed = list(inherited)
         variables = None
         if isinstance(machine.firmware, Firmware):
-            store = stack.enter_context(os.fdopen(os.memfd_create("variables"), "wb"))
+            store = stack.enter_context(os.fdopen(os.memfd_create("variables"), "w+b"))
             store.write(read_bounded(machine.firmware.nvram_template, _MAX_STORE))
             store.flush()
             passed.append(store.fileno())
             variables = Path(f"/proc/self/fd/{store.fileno()}")
         ours, theirs = map(stack.enter_context, socket.socketpair())
         command = arguments(qemu, machine, variables=variables)
-        process = stack.enter_context(started(command, stdin=theirs.fileno(), pass_fds=passed))
-        theirs.close()  # QEMU holds the only other end, so its death is an end of file
-        yield process, ours
+        with started(command, stdin=theirs.fileno(), pass_fds=passed) as process:
+            theirs.close()  # QEMU holds the only other end, so its death is an end of file
+            yield process, ours
+        if keep is not None and variables is not None:
+            store.seek(0)
+            write_file(keep, store.read())
 
 
 class _Watch:

@@ -30,12 +30,14 @@ def test_there_are_commands() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_commands_of_the_page(page: Path, tree: Path, zone_disk: Path) -> None:
+def test_commands_of_the_page(page: Path, tree: Path, zone_disk: Path, tmp_path: Path) -> None:
     binaries = Path(sys.executable).parent
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path / 'tokens'}\n")
     for entry in (".venv", "sprout", "tests", "pyproject.toml", "sprout.sh"):
         (tree / entry).symlink_to(ROOT / entry)
     for text in commands_of(page):
-        words = text.split()
+        words = text.replace("$SPROUT_KEYS", str(tmp_path / "keys")).split()
         if _SUITE.fullmatch(text):
             part = _SUITE.fullmatch(text)
             assert part is not None
@@ -49,6 +51,8 @@ def test_commands_of_the_page(page: Path, tree: Path, zone_disk: Path) -> None:
         # A page is for a person at a terminal, also where this suite is run by CI.
         environment = {name: value for name, value in os.environ.items() if name != "CI"}
         environment["PATH"] = f"{binaries}:{os.environ['PATH']}"
+        environment["SPROUT_KEYS"] = str(tmp_path / "keys")
+        environment["SOFTHSM2_CONF"] = str(tmp_path / "softhsm2.conf")
         output = run(command, cwd=tree, env=environment, timeout=1500)
         assert output.status == 0, f"{text}\n{output.stderr.decode()}"
 

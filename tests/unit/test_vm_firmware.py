@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from sprout.base.errors import SproutError
-from sprout.vm.firmware import Firmware, default_directories, find_firmware
+from sprout.vm.firmware import (
+    Firmware,
+    default_directories,
+    find_firmware,
+    find_secure_firmware,
+)
 
 
 def write(directory: Path, name: str, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -39,6 +44,13 @@ def test_this_machine_has_plain_firmware() -> None:
     firmware = find_firmware("x86_64", "pc-q35-7.2")
     assert firmware.executable.stat().st_size > 1 << 20
     assert len(firmware.sha256()) == 64
+
+
+def test_this_machine_has_firmware_for_secure_boot() -> None:
+    firmware = find_secure_firmware("x86_64", "pc-q35-7.2")
+    assert firmware.needs_smm
+    assert firmware != find_firmware("x86_64", "pc-q35-7.2")
+    assert not find_firmware("x86_64", "pc-q35-7.2").needs_smm
 
 
 def test_first_that_fits_wins_in_the_order_of_names(tmp_path: Path) -> None:
@@ -79,7 +91,8 @@ def test_directories_follow_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_there_names_the_package(tmp_path: Path) -> None:
     with pytest.raises(SproutError, match="no UEFI firmware for x86_64") as caught:
-        find(tmp_path, tmp_path / "none")
+        find(tmp_path, tmp_path / "none", require=frozenset({"secure-boot"}))
+    assert "pc-q35-7.2 with secure-boot: no descriptor" in caught.value.message
     assert "ovmf" in caught.value.hint
 
 

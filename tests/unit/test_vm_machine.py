@@ -8,7 +8,7 @@ import pytest
 
 from sprout.base.errors import SproutError, UsageError
 from sprout.vm import accel
-from sprout.vm.firmware import find_firmware
+from sprout.vm.firmware import find_firmware, find_secure_firmware
 from sprout.vm.probe import compile_application, make_probe_disk
 from sprout.vm.qemu import Machine, Qemu, arguments, find_qemu
 
@@ -43,6 +43,17 @@ def test_command_names_all_that_matters_and_writes_nothing(qemu: Qemu, machine: 
     assert disk["read-only"] is True
     assert disk["file"]["filename"] == str(machine.disk)  # the comma is no separator here
     assert not any("netdev" in argument or "nic" in argument for argument in command)
+
+
+def test_secure_firmware_keeps_its_variables_from_the_guest(qemu: Qemu, machine: Machine) -> None:
+    store = Path("/proc/self/fd/9")
+    plain = arguments(qemu, machine, variables=store)
+    firmware = find_secure_firmware("x86_64", qemu.versioned("q35"))
+    secure = arguments(qemu, replace(machine, firmware=firmware), variables=store)
+    assert secure[secure.index("-machine") + 1] == "q35,smm=on"
+    assert secure[secure.index("-global") + 1] == "driver=cfi.pflash01,property=secure,value=on"
+    assert plain[plain.index("-machine") + 1] == "q35"
+    assert "-global" not in plain
 
 
 @pytest.mark.parametrize("change", [{"cpus": 0}, {"memory_mib": 1}])

@@ -1,0 +1,169 @@
+"""Verify a signed boot image, kernel module or disk against the keys that you trust.
+
+It says what firmware, boot stub or kernel would refuse and why, and looks further than they do: at
+the validity of certificates in time, and with --digest at every byte of the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import warnings
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sprout.base.errors import SproutError, printable
+from sprout.base.files import cannot_read, read_bounded, sha256_file
+from sprout.image.bzimage import HEAD_SIZE
+from sprout.image.disk import read_disk
+from sprout.image.gpt import is_gpt
+from sprout.image.reading import read_mapped
+from sprout.image.uki import MAX_IMAGE_BYTES
+from sprout.signing.keyring import resolve
+from sprout.signing.modules import MAX_MODULE_BYTES
+from sprout.signing.trust import Trust, load_trust
+from sprout.signing.verify import (
+    Judged,
+    Reason,
+    Refusal,
+    Verdict,
+    other_digest,
+    verify_image,
+    verify_module,
+)
+
+_WHO = {
+    "firmware": "the firmware",
+    "kernel": "the kernel",
+    "stub": "the boot stub",
+    "sprout": "nobody but sprout",
+}
+_HINTS = {
+    Reason.MALFORMED: "Build or fetch the file again; it is damaged.",
+    Reason.UNSIGNED: "Sign it: sprout sign FILE --key KEY.",
+    Reason.ALTERED: "Fetch it again from where it was signed, and do not use this one.",
+    Reason.STRANGER: "If its signer is to be trusted, name that certificate with --key too.",
+    Reason.REVOKED_HASH: "Build and sign a newer one; this very image is revoked.",
+    Reason.REVOKED_CERTIFICATE: "Sign it with a key that is not revoked.",
+    Reason.SBAT: "Build a newer one; this generation is not to be booted any more.",
+    Reason.EXPIRED: "Sign it with a newer certificate, or ask about another day with --at.",
+    Reason.NOT_YET_VALID: "Check the clock, or ask about another day with --at.",
+    Reason.DIGEST: "Fetch it again; it is not the file that the digest was taken of.",
+}
+
+
+class RefusedError(SproutError):
+    """A file that is not to be trusted; ends the command with exit status 3."""
+
+    exit_status = 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's arguments."""
+    parser.add_argument("file", metavar="FILE", type=Path, help="image, module or disk")
+    parser.add_argument(
+        "--key",
+        action="append",
+        required=True,
+        metavar="KEY",
+        help="whom to trust: a KEY.pub directory, the name of a key, or a certificate; "
+        "more than one may be given",
+    )
+    parser.add_argument(
+        "--digest", type=_digest, metavar="sha256:HEX", help="what the whole file has to hash to"
+    )
+    parser.add_argument(
+        "--at", type=_time, metavar="DATE", help="when certificates have to be valid (default: now)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print the verdict; raises RefusedError when it is a refusal."""
+    path: Path = arguments.file
+    with warnings.catch_warnings():
+        # What is odd in a stranger's certificate is no news for the user.
+        warnings.simplefilter("ignore")
+        trust = load_trust(resolve(name) for name in arguments.key)
+        verdict = _verdict(path, trust, arguments.digest, arguments.at)
+    if arguments.json:
+        facts = {"file": path.name, "accepted": verdict.accepted} | asdict(verdict)
+        print(json.dumps(facts, indent=2))
+    else:
+        print("\n".join(printable(line) for line in _lines(path, verdict)))
+    if not verdict.accepted:
+        first = verdict.refusals[0]
+        raise RefusedError(f"{path}: refused: {first.text}", _HINTS[first.reason])
+    return 0
+
+
+def _verdict(path: Path, trust: Trust, digest: str | None, at: datetime | None) -> Verdict:
+    head = _head(path)
+    if head[:2] == b"MZ":
+        return read_mapped(
+            path, MAX_IMAGE_BYTES, lambda data: verify_image(data, path, trust, digest, at)
+        )
+    if head[:4] == b"\x7fELF":
+        return verify_module(read_bounded(path, MAX_MODULE_BYTES), path, trust, digest, at)
+    if is_gpt(head):
+        disk = read_disk(path)
+        verdict = verify_image(disk.image, f"{path}: {disk.image_name}", trust, None, at)
+        # The image on the disk is what is judged; the digest is the disk's, as named.
+        sha256 = sha256_file(path)
+        found = other_digest(sha256, digest) if digest else None
+        refusals = (found, *verdict.refusals) if found else verdict.refusals
+        return replace(verdict, sha256=sha256, refusals=refusals)
+    raise SproutError(
+        f"{path}: is no PE image, kernel module or GPT disk", "Name one of these, uncompressed."
+    )
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        problem = "is no regular file" if path.exists() else "no such file"
+        raise SproutError(f"{path}: {problem}", "Name an image, a module or a disk.")
+    try:
+        with path.open("rb") as stream:
+            return stream.read(HEAD_SIZE)
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def _lines(path: Path, verdict: Verdict) -> list[str]:
+    lines = [f"{path.name}: {verdict.kind}, sha256:{verdict.sha256}"]
+    for number, row in enumerate(verdict.signatures, start=1):
+        lines.append(f"  signature {number}  {_signature(row)}")
+    lines += [f"  refused      {_refusal(row)}" for row in verdict.refusals]
+    if verdict.accepted:
+        lines.append("  accepted")
+    return lines
+
+
+def _signature(row: Judged) -> str:
+    signer = row.signer or "(unknown signer)"
+    if row.fingerprint:
+        signer += f" [{row.fingerprint[:16]}]"
+    if row.refusal is not None:
+        return f"{signer}: {row.refusal.reason}"
+    return f"{signer}: good, trusted by {row.anchor}"
+
+
+def _refusal(row: Refusal) -> str:
+    return f"{row.reason}, by {_WHO[row.by]}: {row.text}"
+
+
+def _digest(text: str) -> str:
+    match = re.fullmatch("sha256:([0-9A-Fa-f]{64})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError("a digest is sha256: and 64 hexadecimal digits")
+    return match[1].lower()
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no date such as 2027-01-31") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
