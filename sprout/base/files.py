@@ -50,10 +50,10 @@ def cannot_read(path: Path, error: OSError) -> SproutError:
     )
 
 
-def cannot_write(path: Path, error: OSError) -> SproutError:
+def cannot_write(path: Path, error: OSError | RuntimeError) -> SproutError:
     """Turn a failed write to `path` into an error that the user can mend."""
     return SproutError(
-        f"{path}: cannot be written: {error.strerror}",
+        f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}",
         "Free some space or name another place; nothing half-written was left.",
     )
 
@@ -92,9 +92,12 @@ def staged_file(path: Path) -> Iterator[Path]:
     A symbolic link stays, and what it leads to is replaced. Raises SproutError when the file system
     refuses (full, read-only, missing directory), or when `path` is a device or a directory.
     """
-    if path.is_symlink():
-        path = path.resolve()
-    if path.exists() and not path.is_file():
+    try:
+        path = path.resolve() if path.is_symlink() else path
+        refused = path.exists() and not path.is_file()
+    except (OSError, RuntimeError) as error:  # too long a name; a link to itself
+        raise cannot_write(path, error) from error
+    if refused:
         raise SproutError(f"{path}: is no regular file", "Name a file.")
     staging = _staging(path, "tmp")
     try:
@@ -140,13 +143,13 @@ def write_file(path: Path, data: bytes) -> None:
 
     A terminal, a pipe or /dev/null, also one that /dev/stdout leads to, is written to as it is.
     """
-    # /dev/stdout may lead to a file that somebody else has open: it is theirs, so it stays too.
-    if path.is_char_device() or path.is_fifo() or path.is_relative_to("/dev"):
-        try:
+    try:
+        # /dev/stdout may lead to a file that somebody else has open: that one stays too.
+        if path.is_char_device() or path.is_fifo() or path.is_relative_to("/dev"):
             path.write_bytes(data)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        return
+            return
+    except OSError as error:
+        raise cannot_write(path, error) from error
     with staged_file(path) as staging:
         staging.write_bytes(data)
 

@@ -107,9 +107,18 @@ def load_table(path: Path) -> Table:
 
     Raises SproutError when it cannot be read or does not parse.
     """
-    data = read_bounded(path, MAX_TOML_BYTES)
+    return Table(path, "", parsed_toml(read_bounded(path, MAX_TOML_BYTES), path))
+
+
+def parsed_toml(data: bytes, where: Path) -> dict[str, Any]:
+    """Parse TOML; messages call the file `where`.
+
+    Raises SproutError when that is not TOML.
+    """
     try:
-        values = tomllib.loads(data.decode())
+        return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
-        raise SproutError(f"{path}: is not TOML: {error}", "Mend the line it names.") from error
-    return Table(path, "", values)
+        hint = "Mend the line it names." if "(at line " in str(error) else "Mend it."
+        if isinstance(error, UnicodeDecodeError):
+            hint = "Save it as UTF-8."
+        raise SproutError(f"{where}: is not TOML: {error}", hint) from error

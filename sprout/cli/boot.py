@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import shutil
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from sprout.build.driver import build
 from sprout.build.graph import load_graph
 from sprout.build.tree import Tree
 from sprout.cli.build import add_settings, positive, settings
+from sprout.cli.colour import coloured
 from sprout.cli.where import chosen_tree
 from sprout.image.disk import make_disk, read_disk
 from sprout.image.gpt import is_gpt
@@ -241,10 +241,8 @@ def _store(arguments: argparse.Namespace) -> Iterator[Path | None]:
 
 
 def _print_timeline(result: BootResult) -> None:
-    terminal = sys.stdout.isatty()
-    columns = min(shutil.get_terminal_size().columns, 120) if terminal else 80
-    colour = terminal and "NO_COLOR" not in os.environ
-    print(result.timeline.table(columns, colour=colour), end="")
+    columns = min(shutil.get_terminal_size().columns, 120) if sys.stdout.isatty() else 80
+    print(result.timeline.table(columns, colour=coloured(sys.stdout)), end="")
 
 
 def _head(path: Path) -> bytes:

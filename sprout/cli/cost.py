@@ -29,21 +29,22 @@ _WORDS = {"peers": ("json", "markdown", "rounds", "write"), "wall": ("json", "ro
 _OF_WORDS = ("rounds", "accel", "write")
 _OPTIONS = (
     *("boot", "functions", "initcalls", "top", "budgets", "against", "base", "accept", "reason"),
-    *("markdown", "json", "html"),
+    *("markdown", "json", "html", "svg"),
 )
 _EPILOG = """\
 examples:
   sprout cost                            the gate: exit status 1 on a breach
   sprout cost zone --functions kernel    where the kernel's instructions go
+  sprout cost zone --boot uefi --svg c.svg   who called whom, as a picture
   sprout cost zone --json main.json      keep the figures ...
   sprout cost zone --against main.json   ... and compare with them later
   sprout cost --markdown --html c.html   for a pull request
   sprout cost zone --accept --reason "the installer needs legacy ptys"
 
 A breach is: a figure over its budget, or grown by more than 0.1 % (or a small
-amount, at most 1 %); one that improved by more than 1 % and was not accepted;
-and anything missing: a budget, a baseline, a phase, something to compare with.
-docs/cost.md says more.
+amount, at most 1 %; more where the kernel's random numbers have a part in it);
+one that improved by more than 1 % and was not accepted; and anything missing: a
+budget, a baseline, a phase, something to compare with. docs/cost.md says more.
 """
 
 
@@ -84,6 +85,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     reports.add_argument("--markdown", action="store_true", help="print Markdown, not a table")
     reports.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     reports.add_argument("--html", type=Path, metavar="FILE", help="write one page with pictures")
+    reports.add_argument(
+        "--svg", type=Path, metavar="FILE", help="draw the icicle of one image and one --boot"
+    )
     others = parser.add_argument_group("for `cost peers` and `cost wall`")
     others.add_argument("--rounds", type=positive, metavar="N", help="how often to boot each")
     others.add_argument("--accel", choices=CHOICES, help="wall: kvm, unless told otherwise")
@@ -93,7 +97,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run one of the words that are no image, or the gate."""
-    for option in ("json", "html", "write"):
+    for option in ("json", "html", "svg", "write"):
         path = getattr(arguments, option)
         if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise UsageError(f"--{option} {path}: cannot be a file", "Name a file in a directory.")

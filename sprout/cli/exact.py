@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from sprout.build.artifacts import lay_out_image
 from sprout.build.graph import load_graph
 from sprout.build.tree import Tree
 from sprout.cli.build import settings
+from sprout.cli.colour import coloured
 from sprout.cli.subject import built_subject
 from sprout.cost.measure import MEMORY_MIB, Subject, measure
 from sprout.cost.model import Measurement
@@ -72,7 +72,5 @@ def _measured(arguments: argparse.Namespace, subject: Subject) -> int:
 
 
 def _print_phases(found: Measurement) -> None:
-    terminal = sys.stdout.isatty()
-    columns = min(shutil.get_terminal_size().columns, 120) if terminal else 80
-    colour = terminal and "NO_COLOR" not in os.environ
-    print(phase_table(found, columns=columns, colour=colour), end="")
+    columns = min(shutil.get_terminal_size().columns, 120) if sys.stdout.isatty() else 80
+    print(phase_table(found, columns=columns, colour=coloured(sys.stdout)), end="")

@@ -12,7 +12,9 @@ from pathlib import Path
 from sprout.base.errors import SproutError, UsageError
 from sprout.base.files import write_file
 from sprout.base.progress import say
-from sprout.build.tree import Tree
+from sprout.build.cache import cache_root
+from sprout.build.tree import Tree, load_tree
+from sprout.cli.colour import coloured
 from sprout.cli.lab import Lab
 from sprout.cost import markdown, text
 from sprout.cost.baseline import Record, accept, baseline_path, load_baseline, write_baseline
@@ -50,12 +52,15 @@ def run_gate(arguments: argparse.Namespace, tree: Tree, lab: Lab) -> int:
     measurements = [lab.measure(image, boot) for image in images for boot in boots]
     if arguments.json is not None:
         write_measurements(arguments.json, measurements)
+    if arguments.svg is not None:
+        _write_icicle(arguments.svg, measurements[0])
     if _looks(arguments):
         return _look(arguments, measurements)
-    if arguments.accept:
-        _accept(arguments, tree, measurements, baselines)
-        baselines = {image: _baseline(tree.root, image) for image in images}
     references = against or _bases(arguments, tree, lab, measurements, baselines)
+    if arguments.accept:
+        _accept(arguments, tree, measurements, baselines, references)
+        baselines = {image: _baseline(tree.root, image) for image in images}
+        references = {}
     verdicts = [
         judge(
             now,
@@ -68,7 +73,7 @@ def run_gate(arguments: argparse.Namespace, tree: Tree, lab: Lab) -> int:
     if arguments.markdown:
         _print(markdown.report(verdicts))
     else:
-        _print(text.report(verdicts, colour=_colour()))
+        _print(text.report(verdicts, colour=coloured(sys.stdout)))
     if arguments.html is not None:
         _write_page(arguments.html, tree, verdicts, baselines)
     return exit_status(verdicts)
@@ -87,13 +92,17 @@ def _check(arguments: argparse.Namespace, tree: Tree) -> list[str]:
         raise UsageError("a look judges nothing", "Leave out --accept, --against and --html.")
     if arguments.top is not None and not _looks(arguments):
         raise UsageError("--top goes with --functions or --initcalls", "Add one, or leave it out.")
-    if arguments.base is not None and (arguments.against or arguments.accept or _looks(arguments)):
+    if arguments.base is not None and (arguments.against or _looks(arguments)):
         raise UsageError("--base goes with the gate alone", "Leave the other option out.")
     if arguments.accept:
         _check_accept(arguments)
     elif arguments.reason is not None:
         raise UsageError("--reason goes with --accept", "Add --accept, or leave it out.")
-    return list(dict.fromkeys(arguments.images)) or list(tree.images)
+    images = list(dict.fromkeys(arguments.images)) or list(tree.images)
+    if arguments.svg is not None and (len(images) != 1 or arguments.boot in (None, "both")):
+        hint = "Name one IMAGE, and --boot uefi or --boot pvh."
+        raise UsageError("--svg draws one image's one way of booting", hint)
+    return images
 
 
 def _looks(arguments: argparse.Namespace) -> bool:
@@ -167,14 +176,17 @@ def _bases(
 
     def measured(root: Path) -> dict[Name, Reference]:
         found = {}
+        there = load_tree(root).images
         for now in wanted:
+            if arguments.accept and now.image not in there:
+                continue  # it is new: there is nothing that it could have changed
             before = lab.measure_base(root, now)
             records = _baseline(root, now.image)
             name = f"the base commit {commit[:12]}"
             found[now.image, now.boot] = Reference(before, name, records)
         return found
 
-    return at_commit(tree.root, commit, measured)
+    return at_commit(tree.root, commit, measured, scratch=cache_root() / "checkouts")
 
 
 def _accept(
@@ -182,12 +194,17 @@ def _accept(
     tree: Tree,
     measurements: Sequence[Measurement],
     baselines: Mapping[str, Sequence[Record]],
+    bases: Mapping[Name, Reference],
 ) -> None:
-    """Rewrite the baselines, and say what is accepted."""
+    """Rewrite the baselines, and say what is accepted.
+
+    `bases` are the measurements of the base commit, for what has records of other machines only.
+    """
     for image in dict.fromkeys(one.image for one in measurements):
         records = list(baselines[image])
         for now in [one for one in measurements if one.image == image]:
-            verdict = judge(now, budget=None, records=records)
+            base = bases.get((now.image, now.boot))
+            verdict = judge(now, budget=None, records=records, reference=base)
             wrong = [one for one in verdict.findings if one.kind == DISAGREEMENT]
             if wrong:
                 raise SproutError(wrong[0].headline, "Nothing was accepted. Measure again.")
@@ -195,7 +212,13 @@ def _accept(
                 if change.figure is not None and verdict.against:
                     say(f"accepting: {change.headline.replace(' to accept:', ':')}")
             fits = fitting(now, records) is not None
-            kept = accept(records, now, " ".join(arguments.reason.split()))
+            kept = accept(
+                records,
+                now,
+                " ".join(arguments.reason.split()),
+                base=base.measurement if base is not None else None,
+                base_records=base.records if base is not None else (),
+            )
             gone = len(records) + (0 if fits else 1) - len(kept)
             if gone:
                 say(f"{image} ({now.boot}): {gone} records of other machines go: no longer true")
@@ -218,12 +241,12 @@ def _look(arguments: argparse.Namespace, measurements: Sequence[Measurement]) ->
             if arguments.markdown:
                 reports.append(markdown.functions_report(one, phase, most))
             else:
-                reports.append(text.functions_report(one, phase, most, colour=_colour()))
+                reports.append(text.functions_report(one, phase, most, colour=coloured(sys.stdout)))
         if arguments.initcalls:
             if arguments.markdown:
                 reports.append(markdown.initcalls_report(one, most))
             else:
-                reports.append(text.initcalls_report(one, most, colour=_colour()))
+                reports.append(text.initcalls_report(one, most, colour=coloured(sys.stdout)))
         if arguments.budgets:
             reports.append(template(one))
     _print("\n".join(reports))
@@ -234,8 +257,10 @@ def _print(report: str) -> None:
     print(report, end="", flush=True)
 
 
-def _colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+def _write_icicle(path: Path, measurement: Measurement) -> None:
+    # Only here: pictures would slow down every start of the command.
+    icicle = importlib.import_module("sprout.cost.icicle")
+    write_file(path, icicle.icicle(measurement).encode())
 
 
 def _write_page(

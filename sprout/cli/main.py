@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from sprout import __version__
 from sprout.base.errors import SproutError, UsageError
+from sprout.cli.colour import coloured
 
 # Verb and what it does; the module sprout.cli.VERB is imported only when it is used.
 VERBS = {
@@ -122,8 +123,7 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 
 
 def _report(error: SproutError) -> int:
-    colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    red, plain = ("\x1b[31m", "\x1b[0m") if colours else ("", "")
+    red, plain = ("\x1b[31m", "\x1b[0m") if coloured(sys.stderr) else ("", "")
     for line in getattr(error, "console_lines", ()):
         print(f"  | {line}", file=sys.stderr)
     print(f"{red}error:{plain} {error.message}", file=sys.stderr)

@@ -13,14 +13,13 @@ kernel = { instructions = 60_000_000, wait_ns = 0 }
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sprout.base.errors import SproutError
 from sprout.base.files import read_bounded
-from sprout.base.table import MAX_TOML_BYTES, Table
+from sprout.base.table import MAX_TOML_BYTES, Table, parsed_toml
 from sprout.cost.figures import Figure
 from sprout.cost.model import Measurement
 
@@ -48,13 +47,9 @@ def load_budgets(path: Path, *, named: Path | None = None) -> dict[tuple[str, st
 
     Raises SproutError, naming file, line and field, for what is no budget.
     """
-    try:
-        text = read_bounded(path, MAX_TOML_BYTES).decode()
-        path = named or path
-        values = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SproutError(f"{path}: is not TOML: {error}", "Mend the line it names.") from error
-    lines = _Lines(text)
+    data, path = read_bounded(path, MAX_TOML_BYTES), named or path
+    values = parsed_toml(data, path)
+    lines = _Lines(data.decode())
     found = {}
     for image, boots in values.items():
         for boot, entry in _tables(path, lines, (image,), boots):

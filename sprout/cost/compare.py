@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sprout.cost.figures import INSTRUCTIONS, Figure, figures, tolerance
+from sprout.cost.figures import INSTRUCTIONS, Figure, figures, improvement, steady, tolerance
 from sprout.cost.model import Cost, Measurement
 
 _NOTHING = Cost(0, 0, 0)
@@ -42,8 +42,9 @@ class Culprit:
 class Change:
     """One figure before and now; None where it is not there.
 
-    `grew` and `improved` say that it did by more than may pass unseen. `culprit` is given for
-    instructions of which that is true.
+    `grew` and `improved` say that it did by more than may pass unseen. `beyond` is by how much more
+    than its tolerance it moved from what was expected. `culprit` is given for instructions that
+    grew or improved.
     """
 
     figure: Figure
@@ -51,6 +52,7 @@ class Change:
     now: int | None
     grew: bool = False
     improved: bool = False
+    beyond: int = 0
     culprit: Culprit | None = None
 
     @property
@@ -70,14 +72,18 @@ class Accepted:
         """Give what a figure may be now that was `before`, and the doubt in that.
 
         Another machine's toolchain gives about the same change, not the same one: a tenth of
-        what was accepted is the doubt.
+        what was accepted is the doubt. What moved within its tolerance was not accepted, it came
+        along: chance makes something else of it here.
         """
         if before is None:
             value = None if figure in self.before else self.now.get(figure)
             return value, (value or 0) // 10
         if figure in self.before and figure not in self.now:
             return None, 0
-        change = self.now.get(figure, 0) - self.before.get(figure, 0)
+        old = self.before.get(figure, 0)
+        change = self.now.get(figure, 0) - old
+        if abs(change) <= tolerance(figure, old):
+            return before, 0
         return max(before + change, 0), abs(change) // 10
 
 
@@ -99,7 +105,7 @@ def compare(
         change = _change(figure, old.get(figure), new.get(figure), accepted)
         if figure.kind == INSTRUCTIONS and (change.grew or change.improved):
             found = culprit(now, before, figure.name, change.delta, cut=cut)
-            change = Change(figure, change.before, change.now, change.grew, change.improved, found)
+            change = replace(change, culprit=found)
         changes.append(change)
     return changes
 
@@ -112,19 +118,21 @@ def _change(
         # Not there any more: for the gate to judge, unless that was accepted.
         return Change(figure, before, now, improved=bool(expected))
     if expected is None:
-        return Change(figure, before, now, grew=now > 0)
-    grew = now > expected + tolerance(figure.kind, expected) + doubt
-    improved = (expected - doubt - now) * 100 > expected
-    return Change(figure, before, now, grew, improved)
+        return Change(figure, before, now, grew=now > 0, beyond=now)
+    room = tolerance(figure, expected) + doubt
+    grew = now > expected + room
+    improved = expected - now - doubt > improvement(figure, expected)
+    beyond = max(abs(now - expected) - room, 0)
+    return Change(figure, before, now, grew, improved, beyond)
 
 
 def floor(phase_instructions: int) -> int:
     """Give from how many instructions on a function of a phase is worth keeping in a baseline.
 
-    At most 20,000, and a tenth of what the phase may grow unseen: so a function that is not in
-    the baseline explains at least 9/10 of a growth that it alone causes.
+    At most 20,000, and a tenth of what a steady phase may grow unseen: so a function that is not
+    in the baseline explains at least 9/10 of a growth that it alone causes.
     """
-    return max(100, min(20_000, tolerance(INSTRUCTIONS, phase_instructions) // 10))
+    return max(100, min(20_000, steady(INSTRUCTIONS, phase_instructions) // 10))
 
 
 def culprit(

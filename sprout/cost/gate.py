@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from sprout.cost.baseline import Record, accepted_between
 from sprout.cost.budget import Budget
 from sprout.cost.compare import Change, Culprit, Part, compare
-from sprout.cost.figures import INSTRUCTIONS, WAIT, Figure, amount, figures, said
+from sprout.cost.figures import (
+    BYTES,
+    INSTRUCTIONS,
+    MEMORY,
+    WAIT,
+    Figure,
+    amount,
+    figures,
+    said,
+)
 from sprout.cost.model import Key, Measurement
 
 # In the order in which they are reported: what grew comes first.
@@ -31,7 +40,9 @@ _HEADLINED = 3  # so many functions stand in a headline
 class Finding:
     """One reason not to pass: a line that says it, and more lines that say more.
 
-    `kind` is one of KINDS; names of functions stand between back quotes.
+    `kind` is one of KINDS; names of functions stand between back quotes. `weight` is how far
+    the figure is beyond its tolerance or its budget: of one kind, what is furthest is told first,
+    so that what chance has pushed over its edge does not hide what was made dearer.
     """
 
     kind: str
@@ -81,10 +92,10 @@ def ordered(verdicts: Sequence[Verdict]) -> list[Finding]:
 
 
 def _rank(finding: Finding) -> tuple[int, int, int]:
-    kinds = (INSTRUCTIONS, WAIT)
+    kinds = (INSTRUCTIONS, WAIT, BYTES, MEMORY)
     figure = finding.figure
     of = kinds.index(figure.kind) if figure is not None and figure.kind in kinds else len(kinds)
-    return KINDS.index(finding.kind), of, -abs(finding.weight)
+    return KINDS.index(finding.kind), of, -finding.weight
 
 
 def fitting(now: Measurement, records: Sequence[Record]) -> Record | None:
@@ -115,7 +126,7 @@ def judge(
     against = ""
     record = fitting(now, records)
     if reference is not None:
-        against = reference.name
+        against = said(reference.name)
         other = _other_machine(now, reference)
         findings += other
         if not other:
@@ -153,7 +164,8 @@ def _over_budget(now: Measurement, budget: Budget | None) -> list[Finding]:
     title = _title(now)
     if budget is None:
         text = f"{title}: there is no budget"
-        return [Finding(MISSING, text, (f"Add [{now.image}.{now.boot}] to ci/budgets.toml.",))]
+        hint = f"Add [{said(now.image)}.{now.boot}] to ci/budgets.toml."
+        return [Finding(MISSING, text, (hint,))]
     found = []
     values = figures(now)
     for figure, value in values.items():
@@ -198,7 +210,7 @@ def _unit(figure: Figure) -> str:
 def _no_baseline(
     now: Measurement, records: Sequence[Record], reference: Reference | None
 ) -> list[Finding]:
-    title, accept = _title(now), f"sprout cost {now.image} --accept --reason TEXT"
+    title, accept = _title(now), f"sprout cost {said(now.image)} --accept --reason TEXT"
     mine = [record for record in records if record.measurement.boot == now.boot]
     if not mine:
         text = f"{title}: there is no baseline"
@@ -224,14 +236,14 @@ def _differing(one: Key, other: Key, *, but: tuple[str, ...] = ()) -> str:
 
 def _other_machine(now: Measurement, reference: Reference) -> list[Finding]:
     """Check that both were measured on one machine; the toolchain may be part of the change."""
-    other = reference.measurement
+    other, name = reference.measurement, said(reference.name)
     if (now.image, now.boot) != (other.image, other.boot):
-        text = f"{_title(now)}: cannot be compared with {_title(other)} of {reference.name}"
+        text = f"{_title(now)}: cannot be compared with {_title(other)} of {name}"
         return [Finding(DISAGREEMENT, text)]
     if replace(now.key, toolchain="") == replace(other.key, toolchain=""):
         return []
     differing = _differing(now.key, other.key, but=("toolchain",))
-    text = f"{_title(now)}: {reference.name} was measured on another machine"
+    text = f"{_title(now)}: {name} was measured on another machine"
     return [Finding(DISAGREEMENT, text, (f"It differs in {differing}.",))]
 
 
@@ -252,13 +264,13 @@ def _judged(now: Measurement, change: Change, against: str) -> Finding | None:
         before, after = _plain(figure, change.before), _plain(figure, change.now)
         where = f"{title}, {figure.title()} {before} → {after}{_unit(figure)}"
     if change.grew:
-        return Finding(REGRESSION, f"{lead}: {where}", details, figure, change.delta)
+        return Finding(REGRESSION, f"{lead}: {where}", details, figure, change.beyond)
     details = (*details, _to_accept(now))
-    return Finding(IMPROVEMENT, f"{lead} to accept: {where}", details, figure, change.delta)
+    return Finding(IMPROVEMENT, f"{lead} to accept: {where}", details, figure, change.beyond)
 
 
 def _to_accept(now: Measurement) -> str:
-    return f"Keep it: sprout cost {now.image} --accept --reason TEXT"
+    return f"Keep it: sprout cost {said(now.image)} --accept --reason TEXT"
 
 
 def _culprit(change: Change) -> tuple[str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from sprout.cost.drawing import (
     px,
     share,
 )
-from sprout.cost.history import History
+from sprout.cost.history import History, Revision
 from sprout.cost.icicle import PhaseIcicle, draw_boxes, phase_icicles
 from sprout.cost.model import Measurement
 from sprout.cost.page_tables import (
@@ -130,6 +130,16 @@ def _line(text: str) -> str:
     return "".join(char if char.isprintable() else clean(char) for char in text[:1000])
 
 
+def _shown(revision: Revision) -> Revision:
+    """Give a revision as it may be shown: a commit's words may hold what turns a line around."""
+    return replace(
+        revision,
+        subject=_line(revision.subject),
+        problem=_line(revision.problem),
+        records=tuple(replace(one, reason=_line(one.reason)) for one in revision.records),
+    )
+
+
 def _svg(text: str) -> Markup:
     from markupsafe import Markup  # noqa: PLC0415
 
@@ -169,7 +179,7 @@ def _part(measurement: Measurement, history: History, limits: Limits) -> _Part:
         initcalls=initcalls,
         initcalls_left_out=left_out,
         trends=tuple(_svg(trend_svg(phase, line)) for phase, line in trends.items()),
-        history=History(tuple(reversed(history.revisions)), history.cut),
+        history=History(tuple(map(_shown, reversed(history.revisions))), history.cut),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sprout.cost.drawing import clean, exact, milliseconds, share, short, unit_of_phase
-from sprout.cost.figures import BYTES, INSTRUCTIONS, MEMORY, WAIT, Figure, tolerance
+from sprout.cost.figures import BYTES, INSTRUCTIONS, MEMORY, WAIT, Figure, improvement, tolerance
 from sprout.cost.model import Measurement, Phase
 
 MAX_ROWS = 40
@@ -150,8 +150,10 @@ def _held(limits: Limits, figure: Figure, now: int) -> Held:
         change = sign + (milliseconds(by) if figure.kind == WAIT else short(by))
         if baseline:
             change += f" ({sign}{100 * by / baseline:.1f}%)"
-        if by > tolerance(figure.kind, baseline):
-            tone = "worse" if now > baseline else "better"
+        if now > baseline + tolerance(figure, baseline):
+            tone = "worse"
+        elif by > improvement(figure, baseline) and now < baseline:
+            tone = "better"
     elif baseline is not None:
         change = "same"
     use = ""

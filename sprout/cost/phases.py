@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sprout.cost.figures import said
 from sprout.cost.model import Measurement
 
 _BAR = 20
@@ -24,7 +25,7 @@ def phase_table(measured: Measurement, *, columns: int = 80, colour: bool = Fals
         drawn = " " * min(first, bar - 1) + _painted(drawn, index, colour)
         share = phase.instructions / (whole or 1)
         rows.append(
-            f"{phase.name:<15}{phase.instructions:>15,}{phase.wait_ns / 1e6:>10,.3f}"
+            f"{said(phase.name):<15}{phase.instructions:>15,}{phase.wait_ns / 1e6:>10,.3f}"
             f"{phase.wall_ms:>10,.1f}{share:>8.1%}  {drawn}"
         )
     waits = sum(phase.wait_ns for phase in measured.phases) / 1e6
@@ -41,11 +42,11 @@ def _painted(text: str, index: int, colour: bool) -> str:
 def _title(measured: Measurement, columns: int) -> list[str]:
     key = measured.key
     parts = (
-        f"{measured.image} ({key.arch}, {measured.boot})",
-        f"exact, QEMU {key.qemu}",
-        f"{key.machine}, 1 CPU ({key.cpu})",
+        f"{said(measured.image)} ({said(key.arch)}, {measured.boot})",
+        f"exact, QEMU {said(key.qemu)}",
+        f"{said(key.machine)}, 1 CPU ({said(key.cpu)})",
         f"{key.memory_mib} MiB",
-        key.firmware,
+        said(key.firmware),
     )
     lines = [""]
     for part in parts:

@@ -15,7 +15,7 @@ from sprout.base.files import write_file
 from sprout.cost.fields import Fields, json_text, load_json
 from sprout.cost.model import Cost, Key, Measurement, Phase
 
-MAX_JSON_BYTES = 64 << 20
+MAX_JSON_BYTES = 8 << 20
 SCHEMA = Path(__file__).with_name("schema") / "measurement.json"
 # Exact mode is TCG's: KVM counts no instructions that repeat.
 _ACCELERATOR = "tcg"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from sprout.cost.figures import WAIT, amount, said
+from sprout.cost.figures import said
 from sprout.cost.gate import Verdict
 from sprout.cost.model import Measurement
 from sprout.cost.rows import (
@@ -51,30 +51,6 @@ def report(verdicts: Sequence[Verdict], *, colour: bool = False) -> str:
     for verdict in verdicts:
         lines += ["", *_figures(verdict, colour)]
     return "\n".join(lines) + "\n"
-
-
-def phase_table(measurement: Measurement, *, columns: int = COLUMNS, colour: bool = False) -> str:
-    """Give a measurement's phases alone with their shares, ending with a newline.
-
-    It has at most `columns` columns (at least 70).
-    """
-    whole = sum(phase.instructions for phase in measurement.phases)
-    head = f"{'phase':<14}{'instructions':>15}{'share':>8}{'waits':>11}{'wall ms':>11}"
-    bar = max(min(columns, 100) - len(head) - 2, 1)
-    lines = [*_title(measurement, colour), _paint(head, _BOLD, colour)]
-    for phase in measurement.phases:
-        share = phase.instructions / (whole or 1)
-        waits = amount(WAIT, phase.wait_ns) if phase.wait_ns else "0"
-        row = f"{_fit(phase.name, 13):<14}{_count(phase.instructions, 15)}{share:>8.1%}"
-        row += f"{_fit(waits, 10):>11}{_fit(f'{phase.wall_ms:,.1f}', 10):>11}"
-        row += f"  {'█' * round(share * bar)}"
-        lines.append(row.rstrip())
-    waited = sum(phase.wait_ns for phase in measurement.phases)
-    wall = sum(phase.wall_ms for phase in measurement.phases)
-    waits = amount(WAIT, waited) if waited else "0"
-    row = f"{'all':<14}{_count(whole, 15)}{'':>8}{_fit(waits, 10):>11}"
-    row += f"{_fit(f'{wall:,.1f}', 10):>11}"
-    return "\n".join([*lines, _paint(row, _BOLD, colour)]) + "\n"
 
 
 def functions_report(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sprout.base.errors import SproutError
+from sprout.base.files import scratch_prefix, sweep
 from sprout.base.run import Output, check, run
 
 T = TypeVar("T")
@@ -56,22 +57,39 @@ def base_commit(root: Path, revision: str | None = None) -> str:
     return parent
 
 
-def at_commit(root: Path, commit: str, measure: Callable[[Path], T]) -> T:
+def at_commit(root: Path, commit: str, measure: Callable[[Path], T], *, scratch: Path) -> T:
     """Give `measure(tree)` for the tree that `root` was at `commit`, checked out for the while.
 
-    The checkout is a temporary git worktree that is removed again. Raises SproutError when git
-    cannot make it, and what `measure` raises.
+    The checkout is a temporary git worktree below the directory `scratch`, removed again; what a
+    killed process left there goes too. Raises SproutError when git cannot make it, and what
+    `measure` raises.
     """
-    prefix = check(_words("rev-parse", "--show-prefix"), _HINT, cwd=root, env=_environment())
-    with tempfile.TemporaryDirectory(prefix="sprout-base-") as work:
+    inside = check(_words("rev-parse", "--show-prefix"), _HINT, cwd=root, env=_environment())
+    scratch.mkdir(parents=True, exist_ok=True)
+    sweep(scratch)
+    _forget(root, scratch)
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix("base"), dir=scratch) as work:
         checkout = Path(work) / "tree"
         # No hook of the user's runs for a checkout that he never sees.
         add = _words("-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", "--quiet")
         try:
             check([*add, checkout, commit], _HINT, cwd=root, env=_environment(), timeout=_TIMEOUT_S)
-            return measure(checkout / prefix.decode(errors="surrogateescape").removesuffix("\n"))
+            return measure(checkout / inside.decode(errors="surrogateescape").removesuffix("\n"))
         finally:
             _git(root, "worktree", "remove", "--force", "--force", str(checkout))
+
+
+def _forget(root: Path, scratch: Path) -> None:
+    """Unregister the worktrees of `scratch` that are gone.
+
+    Not by `git worktree prune`: the user's own one on a disk that is not mounted has to stay.
+    """
+    scratch = scratch.resolve()  # as git has it
+    listed = _git(root, "worktree", "list", "--porcelain", "-z").stdout
+    for field in listed.decode(errors="surrogateescape").split("\0"):
+        word, _, name = field.partition(" ")
+        if word == "worktree" and Path(name).is_relative_to(scratch) and not Path(name).exists():
+            _git(root, "worktree", "remove", "--force", "--force", name)
 
 
 def _words(*words: str) -> list[str | Path]:

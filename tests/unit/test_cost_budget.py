@@ -85,6 +85,21 @@ def test_what_is_no_toml_is_refused(tmp_path: Path) -> None:
         load(tmp_path, "[zone]\nuefi ?\n")
 
 
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [(b"[zone]\nuefi ?\n", "line it names"), (b"[zone", "Mend it."), (b"\xff\n", "UTF-8")],
+)
+def test_what_is_no_toml_is_named_as_the_tree_has_it(
+    tmp_path: Path, data: bytes, hint: str
+) -> None:
+    path = tmp_path / "budgets.toml"
+    path.write_bytes(data)
+    with pytest.raises(SproutError) as error:
+        load_budgets(path, named=Path("ci/budgets.toml"))
+    assert error.value.message.startswith("ci/budgets.toml: is not TOML: ")
+    assert hint in error.value.hint
+
+
 def test_printed_budgets_are_budgets(tmp_path: Path) -> None:
     both = [measurement(), measurement(boot="pvh")]
     path = tmp_path / "budgets.toml"

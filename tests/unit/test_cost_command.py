@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pty
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from commands import ROOT, Sprout, assert_one_error
+from drawn_boot import measurement as drawn
 from sample_cost import LEGACY_PTYS, OTHER_KEY, changed, measurement
 
 from sprout.base.errors import SproutError, UsageError
 from sprout.base.run import check
 from sprout.build.tree import Tree, load_tree
+from sprout.cli.colour import coloured
 from sprout.cli.gating import run_gate
 from sprout.cli.lab import Lab
 from sprout.cli.main import parser
 from sprout.cost.baseline import load_baseline
 from sprout.cost.budget import template
+from sprout.cost.figures import figures
 from sprout.cost.model import Key, Measurement
 from sprout.cost.record import read_measurements
 
@@ -68,6 +74,7 @@ class Bench:
 @pytest.fixture
 def bench(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("SPROUT_CACHE", str(tree.parent / "cache"))
     made = Bench(tree)
     assert made.run("--accept", "--reason", "first") == 0
     made.asked.clear()
@@ -226,6 +233,56 @@ def test_other_machine_passes_what_this_change_accepted(elsewhere: Bench) -> Non
     assert elsewhere.asked[-1] == "base pvh two"
 
 
+def test_first_baseline_of_a_machine_measures_the_base_commit_too(elsewhere: Bench) -> None:
+    path = elsewhere.root / "ci/baseline/zone.json"
+    assert elsewhere.run("--accept", "--reason", "here too") == 0
+    assert elsewhere.asked == ["zone uefi", "zone pvh", "base uefi one", "base pvh one"]
+    # Nothing changed: what was accepted elsewhere holds as it did.
+    assert len(load_baseline(path, "zone")) == 4
+    elsewhere.asked.clear()
+    assert elsewhere.run() == 0
+    assert elsewhere.asked == ["zone uefi", "zone pvh"]
+
+
+def test_change_accepted_on_a_new_machine_passes_on_a_third(
+    elsewhere: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = elsewhere.root / "ci/baseline/zone.json"
+    mine = elsewhere.now["uefi"]
+    elsewhere.now["uefi"] = changed(mine, "kernel", 32_400_000, LEGACY_PTYS)
+    words = ("--accept", "--reason", "worth it", "--base", "HEAD")
+    (elsewhere.root / "marker").write_text("not committed")
+    assert elsewhere.run(*words, "--boot", "uefi") == 0
+    assert elsewhere.asked[-1] == "base uefi two"
+    told = capsys.readouterr().err
+    assert "accepting: `pty_init` +32.4 M: zone (uefi)" in told
+    assert "1 records of other machines go" in told
+    (record,) = [one for one in load_baseline(path, "zone") if one.measurement.boot == "uefi"]
+    assert record.was == figures(mine)
+    elsewhere.commit("three")
+    third = Key(**{**vars(OTHER_KEY), "qemu": "9.2.0"})
+    elsewhere.base["uefi"] = measurement(key=third)
+    elsewhere.now["uefi"] = changed(elsewhere.base["uefi"], "kernel", 32_300_000, LEGACY_PTYS)
+    assert elsewhere.run("--boot", "uefi") == 0
+    assert elsewhere.asked[-1] == "base uefi two"
+    elsewhere.now["uefi"] = changed(elsewhere.base["uefi"], "kernel", 42_300_000, LEGACY_PTYS)
+    assert elsewhere.run("--boot", "uefi") == 1
+
+
+def test_new_image_is_accepted_on_one_machine_after_another(elsewhere: Bench) -> None:
+    path = elsewhere.root / "images.toml"
+    text = path.read_text()
+    path.write_text(
+        text.replace("[images.zone]", "[images.other]")
+    )  # as if the base commit had none of it
+    elsewhere.commit("three")
+    path.write_text(text)
+    elsewhere.run("--accept", "--reason", "here too", "--boot", "uefi", "--base", "HEAD")
+    assert elsewhere.asked == ["zone uefi"]
+    records = load_baseline(elsewhere.root / "ci/baseline/zone.json", "zone")
+    assert [one.measurement.boot for one in records] == ["pvh", "uefi", "uefi"]
+
+
 def test_only_what_has_no_record_is_measured_at_the_base_commit(elsewhere: Bench) -> None:
     elsewhere.now["pvh"] = PVH
     assert elsewhere.run() == 0
@@ -285,6 +342,8 @@ def test_page_is_written(bench: Bench, tmp_path: Path) -> None:
         (("--accept", "--reason", "x", "--against", "f"), "does not go with"),
         (("--top", "3"), "--top goes with"),
         (("--base", "HEAD", "--against", "f"), "--base goes with"),
+        (("--svg", "a.svg"), "--svg draws one"),
+        (("--svg", "a.svg", "--boot", "both"), "--svg draws one"),
     ],
 )
 def test_what_does_not_go_together_is_wrong_usage(
@@ -294,10 +353,34 @@ def test_what_does_not_go_together_is_wrong_usage(
         bench.run(*words)
 
 
+def test_icicle_of_one_boot_is_drawn(bench: Bench, printed: Printed, tmp_path: Path) -> None:
+    file = tmp_path / "cost.svg"
+    bench.now["pvh"] = drawn(boot="pvh")
+    assert bench.run("zone", "--boot", "pvh", "--initcalls", "--svg", str(file)) == 0
+    root = ElementTree.fromstring(file.read_text())  # noqa: S314 - our own
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "Icicle of the boot of zone" in file.read_text()
+    assert bench.asked == ["zone pvh"]
+
+
+@pytest.mark.parametrize(("value", "colours"), [(None, True), ("", True), ("0", False)])
+def test_no_color_turns_colours_off(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, colours: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NO_COLOR", value)
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours), os.fdopen(theirs, "w") as terminal:
+        assert coloured(terminal) == colours
+    assert not coloured(io.StringIO())
+
+
 def test_command_refuses_at_once(sprout: Sprout, tmp_path: Path) -> None:
     for words, what in (
         (("zone", "--rounds", "3"), "--rounds"),
         (("zone", "--json", tmp_path), "--json"),
+        (("zone", "--boot", "uefi", "--svg", tmp_path), "--svg"),
         (("wall",), "cost wall"),
         (("wall", "a", "b", "c"), "cost wall"),
         (("wall", "a.img", "--markdown"), "--markdown"),

@@ -227,6 +227,40 @@ def test_base_commit_lets_pass_what_its_change_accepted() -> None:
     assert kinds(judge(now, budget=ROOM, records=records, reference=same)) == ["regression"]
 
 
+def test_change_accepted_where_no_commit_has_a_record_is_honoured_elsewhere() -> None:
+    # A has the record; a contributor on B makes the kernel dearer and accepts it there.
+    b = replace(BEFORE, key=replace(KEY, toolchain="b" * 64))
+    dearer = changed(b, "kernel", 5_000_000)
+    records = accept(RECORDS, dearer, "worth it", base=b, base_records=RECORDS)
+    assert judge(dearer, budget=ROOM, records=records).findings == ()
+    # A third machine compares with the base commit, and so does A from now on.
+    for key in (OTHER_KEY, KEY):
+        before = replace(BEFORE, key=key)
+        base = Reference(before, "the base commit", RECORDS)
+        now = changed(before, "kernel", 5_000_000)
+        assert needs_base(now, records)
+        assert judge(now, budget=ROOM, records=records, reference=base).findings == ()
+        more = changed(before, "kernel", 8_000_000, LEGACY_PTYS)
+        verdict = judge(more, budget=ROOM, records=records, reference=base)
+        assert kinds(verdict) == ["regression"]
+
+
+def test_names_from_outside_do_not_act_on_a_terminal() -> None:
+    evil = "x\x1b[31m\u202e\n`"
+    now = replace(BEFORE, image=evil)
+    reference = Reference(BEFORE, evil, gated=False)
+    verdicts = [judge(now, budget=None, records=[], reference=reference)]
+    verdicts.append(judge(replace(ELSEWHERE, image=evil), budget=None, records=[]))
+    named = Reference(replace(now, key=OTHER_KEY), evil)
+    verdicts.append(judge(now, budget=None, records=[], reference=named))
+    for verdict in verdicts:
+        lines = [verdict.against, first_line([verdict])]
+        for finding in verdict.findings:
+            lines += [finding.headline, *finding.details]
+        assert all(line.isprintable() for line in lines), lines
+        assert verdict.findings
+
+
 def test_base_commit_of_another_machine_is_no_comparison() -> None:
     base = Reference(BEFORE, "the base commit", RECORDS)
     verdict = judge(ELSEWHERE, budget=ROOM, records=RECORDS, reference=base)
@@ -247,6 +281,35 @@ def test_named_measurement_gates_growth_alone() -> None:
     assert kinds(verdict) == ["regression"]
     other = Reference(measurement("other"), "main.json", gated=False)
     assert kinds(judge(BEFORE, budget=ROOM, records=[], reference=other)) == ["disagreement"]
+
+
+def chance(now: Measurement) -> Measurement:
+    """Give what any change of what runs before makes of the phases after it."""
+    now = changed(now, "kernel", 270_000, {"kernel:memcmp": (260_000, 260_000, 9_000)})
+    now = changed(now, "init", 40_000, {"init:mount_all": (0, 40_000, 0)})
+    return replace(now, memory_kib=now.memory_kib + 300)
+
+
+def test_only_what_was_planted_is_reported_and_not_what_chance_makes() -> None:
+    slow = changed(BEFORE, "stub", 80_007, {"stub:planted": (80_006, 80_006, 1)})
+    verdict = judge(chance(slow), budget=ROOM, records=RECORDS)
+    assert [finding.figure for finding in verdict.findings] == [Figure("instructions", "stub")]
+    assert head(verdict).startswith("`planted` +80,006: zone (uefi), stub")
+    looped = changed(BEFORE, "init", 1_000_000, {"init:planted": (1_000_000, 1_000_000, 1)})
+    verdict = judge(chance(looped), budget=ROOM, records=RECORDS)
+    assert [finding.figure for finding in verdict.findings] == [Figure("instructions", "init")]
+    # Less than the tolerance of a phase that repeats is no news.
+    little = changed(BEFORE, "stub", 2_007, {"stub:planted": (2_006, 2_006, 1)})
+    assert judge(chance(little), budget=ROOM, records=RECORDS).findings == ()
+
+
+def test_what_is_furthest_beyond_its_tolerance_comes_first() -> None:
+    # Chance has pushed the kernel over its edge, by more than was planted in the stub.
+    both = changed(BEFORE, "kernel", 850_000, {"kernel:memcmp": (850_000, 850_000, 0)})
+    both = changed(both, "stub", 80_000, {"stub:planted": (80_000, 80_000, 1)})
+    verdict = judge(both, budget=ROOM, records=RECORDS)
+    assert kinds(verdict) == ["regression", "regression"]
+    assert head(verdict).startswith("`planted` +80,000: zone (uefi), stub")
 
 
 def test_worst_of_all_images_comes_first() -> None:

@@ -108,6 +108,18 @@ def test_hostile_names_stay_text(hostile: str) -> None:
     assert "{{ 7 * 7 }}" in words and "49{% raw" not in words
 
 
+def test_words_of_a_commit_stay_in_their_line() -> None:
+    evil = "one\u202eeno\x1b[31m\ntwo"
+    record = PastRecord("uefi", {"qemu": "7.2.22"}, (PastPhase("kernel", 5, 0),), f"reason {evil}")
+    broken = Revision("c0ffee2", "Break it", (), f"problem {evil}")
+    history = History((Revision("c0ffee1", f"subject {evil}", (record,)), broken))
+    html = page([measurement()], [f"finding {evil}"], {"zone": history})
+    assert not {"\u202e", "\x1b"} & set(html)
+    words = Checked(html).text()
+    for what in ("reason", "subject", "problem", "finding"):
+        assert f"{what} one\\u202eeno\\x1b[31m\\ntwo" in words
+
+
 def test_every_link_has_its_place_and_ids_are_unique(hostile: str) -> None:
     checked = Checked(hostile)
     ids = checked.values("id")

@@ -23,7 +23,7 @@ from sprout.cost.baseline import (
     write_baseline,
 )
 from sprout.cost.fields import json_text
-from sprout.cost.figures import Figure
+from sprout.cost.figures import Figure, figures
 from sprout.cost.record import measurement_json, read_measurements, write_measurements
 
 BEFORE = measurement()
@@ -224,6 +224,58 @@ def test_accepting_replaces_the_record_of_this_key() -> None:
     # The other kind of boot is another matter.
     pvh = accept(both, measurement(boot="pvh"), "pvh")
     assert len(accept(pvh, worse, "worth it")) == 2
+
+
+def test_first_record_of_a_machine_leaves_the_others_where_nothing_changed() -> None:
+    first = accept([], BEFORE, "first")
+    elsewhere = measurement(key=OTHER_KEY)
+    both = accept(first, elsewhere, "here too", base=elsewhere, base_records=first)
+    assert [(one.reason, one.was) for one in both] == [("first", None), ("here too", None)]
+    # A change of it on this very machine lets the others go, and keeps what it was.
+    dearer = changed(elsewhere, "kernel", 32_400_000)
+    (kept,) = accept(both, dearer, "worth it")
+    assert kept.was == figures(elsewhere)
+    # That stays, until some commit has the record: an older one knows the first figures alone.
+    (again,) = accept([kept], changed(elsewhere, "kernel", 40_000_000), "more")
+    assert again.was == figures(elsewhere)
+
+
+def test_first_record_of_a_machine_keeps_what_the_base_commit_cost() -> None:
+    first = accept([], BEFORE, "first")
+    base = measurement(key=OTHER_KEY)
+    now = changed(base, "kernel", 32_400_000)
+    (record,) = accept(first, now, "worth it", base=base, base_records=first)
+    assert (record.reason, record.was) == ("worth it", figures(base))
+    found = accepted_between(first, [record], "uefi")
+    assert found is not None
+    assert found.now[Figure("instructions", "kernel")] == 172_400_000
+    assert accepted_between([record], [record], "uefi") is None  # its own key comes first
+    # A third machine measures what the second accepted: that is no change of its own.
+    third = measurement(key=replace(OTHER_KEY, qemu="9.0.0"))
+    mine = changed(third, "kernel", 32_400_000)
+    both = accept([record], mine, "here too", base=third, base_records=first)
+    assert [one.was for one in both] == [figures(base), figures(third)]
+
+
+def test_record_with_its_past_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "zone.json"
+    base = measurement(key=OTHER_KEY)
+    records = accept(accept([], BEFORE, "first"), changed(base, "init", 10**6), "x", base=base)
+    write_baseline(path, records)
+    valid(path, baseline.SCHEMA)
+    (record,) = load_baseline(path, "zone")
+    assert record.was == figures(base)
+    good = json.loads(path.read_text())[0]
+    for field, was in {
+        "was": 5,
+        "was.bytes": {"instructions": {}, "wait_ns": {}},
+        "was.wait_ns.stub": good["was"] | {"wait_ns": {"stub": -1}},
+        "was.wall_ms": good["was"] | {"wall_ms": {}},
+    }.items():
+        path.write_text(json.dumps([good | {"was": was}]))
+        with pytest.raises(SproutError) as error:
+            load_baseline(path, "zone")
+        assert error.value.message.startswith(f"{path}: [0].{field}: "), error.value.message
 
 
 def test_what_two_commits_accepted_is_told_by_their_baselines() -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from commands import ROOT
 
 from sprout.base.errors import SproutError
 from sprout.base.run import check, run
@@ -105,7 +109,7 @@ def test_nothing_to_compare_with_is_an_error(tmp_path: Path, repository: Path) -
         base_commit(repository, stranger)
 
 
-def test_commit_is_checked_out_for_the_while(repository: Path) -> None:
+def test_commit_is_checked_out_for_the_while(repository: Path, tmp_path: Path) -> None:
     hook = repository / ".git/hooks/post-checkout"
     hook.write_text("#!/bin/sh\ntouch hooked\n")
     hook.chmod(0o755)
@@ -119,28 +123,69 @@ def test_commit_is_checked_out_for_the_while(repository: Path) -> None:
 
     (repository / "tree" / "file").write_text("not committed")
     before = base_commit(repository, "HEAD~1")
-    assert at_commit(repository / "tree", before, measure) == "one"
+    assert at_commit(repository / "tree", before, measure, scratch=tmp_path / "s") == "one"
     assert seen[0].name == "tree"
     assert not seen[0].exists()
     assert git(repository, "worktree", "list", "--porcelain").count("worktree ") == 1
     assert (repository / "tree" / "file").read_text() == "not committed"
 
 
-def test_checkout_goes_when_measuring_fails(repository: Path) -> None:
+def test_checkout_goes_when_measuring_fails(repository: Path, tmp_path: Path) -> None:
     def fail(tree: Path) -> None:
         raise SproutError(str(tree), "")
 
     with pytest.raises(SproutError) as error:
-        at_commit(repository, git(repository, "rev-parse", "HEAD"), fail)
+        at_commit(repository, git(repository, "rev-parse", "HEAD"), fail, scratch=tmp_path / "s")
     assert not Path(error.value.message).exists()
     assert git(repository, "worktree", "list", "--porcelain").count("worktree ") == 1
 
 
 def test_inside_a_hook_another_index_is_named(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
     monkeypatch.setenv("GIT_INDEX_FILE", "/nonexistent")
     assert run(["git", "status"], cwd=repository).status != 0
     base = base_commit(repository)
-    assert at_commit(repository, base, lambda tree: (tree / "tree/file").read_text()) == "one"
+    seen = at_commit(
+        repository, base, lambda tree: (tree / "tree/file").read_text(), scratch=tmp_path / "s"
+    )
+    assert seen == "one"
+
+
+MEASURES_FOR_EVER = """
+import sys, time
+from pathlib import Path
+from sprout.cost.worktree import at_commit, base_commit
+
+def measure(tree):
+    print(tree, flush=True)
+    time.sleep(600)
+
+root = Path(sys.argv[1])
+at_commit(root, base_commit(root), measure, scratch=Path(sys.argv[2]))
+"""
+
+
+def test_later_run_clears_what_a_killed_one_left(repository: Path, tmp_path: Path) -> None:
+    scratch, mine = tmp_path / "s", tmp_path / "mine"
+    words = [sys.executable, "-c", MEASURES_FOR_EVER, str(repository), str(scratch)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        tree = Path(process.stdout.readline().strip())
+        process.kill()
+    assert tree.is_dir()
+    assert git(repository, "worktree", "list", "--porcelain").count("worktree ") == 2
+    # The user's own, on a disk that is not there now, is none of our business.
+    git(repository, "worktree", "add", "-q", "--detach", str(mine))
+    mine.rename(tmp_path / "elsewhere")
+    head = git(repository, "rev-parse", "HEAD")
+    at_commit(repository, head, lambda _: None, scratch=scratch)
+    assert tree.is_dir()  # young: another container's process may have that number
+    long_ago = time.time() - 7200
+    os.utime(tree.parent, (long_ago, long_ago))
+    at_commit(repository, head, lambda _: None, scratch=scratch)
+    assert list(scratch.iterdir()) == []
+    listed = git(repository, "worktree", "list", "--porcelain")
+    assert listed.count("worktree ") == 2
+    assert f"worktree {mine}" in listed
