@@ -13,14 +13,19 @@ from pathlib import Path
 from sprout.base.errors import SproutError
 from sprout.base.files import read_bounded, scratch_prefix, sha256_file
 from sprout.base.run import check
+from sprout.kernel.compiled import pack_modules
 from sprout.kernel.configure import configure
 from sprout.kernel.fetch import Store, obtain
 from sprout.kernel.flavor import Flavor
 from sprout.kernel.kbuild import PROGRAMS, Kbuild
 from sprout.kernel.patches import patched_tree
+from sprout.kernel.reserve_proof import prove_room
 from sprout.kernel.sources import Pin, Source
 
-OUTPUTS = ("image", "vmlinux", "decompressor", "System.map", "config", "metadata.json")
+OUTPUTS = (
+    *("image", "vmlinux", "decompressor", "System.map", "config", "metadata.json"),
+    "modules.tar",
+)
 # A first build does not know how many objects it will compile; small configurations compile
 # about two for every option that is on.
 _OBJECTS_PER_OPTION = 1.9
@@ -49,9 +54,10 @@ def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Pa
     """Build the kernel of `order` into the existing directory `target`.
 
     Writes `image` (what boots), `vmlinux`, `decompressor` (the symbols of what unpacks it),
-    `System.map`, `config` and `metadata.json`. Raises
-    SproutError when the source does not verify, a patch does not apply, the configuration is not
-    what was asked for, or the compiler fails.
+    `System.map`, `config`, `metadata.json` and `modules.tar` (unsigned; with nothing in it for a
+    kernel without modules). Raises SproutError when the source does not verify, a patch does not
+    apply, the configuration is not what was asked for, the compiler fails, or no certificate can
+    be put into a kernel that has room for one.
     """
     flavor, pin = order.flavor, order.locked()
     patches = flavor.patches_for(pin.upstream)
@@ -67,7 +73,8 @@ def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Pa
         final = configure(kbuild, flavor)
         expected = _expected_objects(store, flavor, len(final))
         label = f"compiling {flavor.name} (Linux {pin.upstream})"
-        compiled = kbuild.make(label, ["bzImage"], jobs=jobs, expected=expected)
+        goals = ["bzImage", "modules"] if final.get("CONFIG_MODULES") == "y" else ["bzImage"]
+        compiled = kbuild.make(label, goals, jobs=jobs, expected=expected)
         _remember_objects(store, flavor, compiled)
         shutil.copyfile(kbuild.out / "arch/x86/boot/bzImage", target / "image")
         for file in ("vmlinux", "System.map"):
@@ -76,7 +83,10 @@ def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Pa
         symbols = target / "decompressor"
         check(["objcopy", "--only-keep-debug", compressed, symbols], "Reinstall binutils.")
         shutil.copyfile(kbuild.out / ".config", target / "config")
+        pack_modules(kbuild.out, target / "modules.tar", epoch=order.epoch)
         release = read_bounded(kbuild.out / "include/config/kernel.release", 256).decode().strip()
+    if final.get("CONFIG_SYSTEM_EXTRA_CERTIFICATE") == "y":
+        prove_room(target / "image", target / "vmlinux")
     metadata = _metadata(order, release, target)
     (target / "metadata.json").write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n")
 
