@@ -150,6 +150,8 @@ def _check_secure(arguments: argparse.Namespace) -> None:
             "--secure-boot boots what is signed, on the host's clock",
             "Leave out --exact, --initramfs and --append.",
         )
+    # Before anything is built. Imported here: cryptography slows down every other boot's start.
+    importlib.import_module("sprout.cli.secure").check_key(arguments)
 
 
 def _exact(arguments: argparse.Namespace) -> int:
@@ -234,7 +236,6 @@ def _store(arguments: argparse.Namespace) -> Iterator[Path | None]:
     if not arguments.secure_boot:
         yield None
         return
-    # Only here: cryptography would slow down every other boot's start.
     secure = importlib.import_module("sprout.cli.secure")
     with secure.enrolled_store(arguments) as store:
         yield store

@@ -20,6 +20,11 @@ from sprout.signing.varstore import write_store
 from sprout.vm.boot import secure_template
 
 
+def check_key(arguments: argparse.Namespace) -> None:
+    """Raise SproutError when there are no keys of the name `--key`."""
+    public(resolve(arguments.key))
+
+
 @contextmanager
 def enrolled_store(arguments: argparse.Namespace) -> Iterator[Path]:
     """Give the variable store of a machine that trusts `--key`, for as long as it runs.

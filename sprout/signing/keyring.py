@@ -28,7 +28,14 @@ from sprout.signing.makers import Kept, Maker
 from sprout.signing.passphrase import Passphrase
 from sprout.signing.pkcs11_uri import MAX_URI_CHARACTERS, TokenUri, parse_uri
 from sprout.signing.private_files import read_private, write_private
-from sprout.signing.public import OWNER_FILE, Public, certificate_files, load_public
+from sprout.signing.public import (
+    LEVEL_FILE,
+    OWNER_FILE,
+    Public,
+    certificate_files,
+    level_text,
+    load_public,
+)
 from sprout.signing.signer import Signer
 from sprout.signing.uninterrupted import uninterrupted
 
@@ -162,6 +169,8 @@ def create(directory: Path, profiles: Mapping[str, Profile], maker: Maker, now: 
             made = maker.make(profile, f"{directory.name}-{role}")
             certificate = issue(profile, made.key, directory.name, now)
             _put(private, shared, role, certificate, made.kept)
+        # A level that refuses nothing yet: the machine's variable is to be theirs from the first.
+        write_file(shared / LEVEL_FILE, level_text({}, now))
     return public(directory)
 
 

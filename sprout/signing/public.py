@@ -4,7 +4,8 @@ ROLE.crt        the role's certificate (PEM); ROLE-1.crt, ROLE-2.crt … older o
 artifact.pub    the artifact key as SubjectPublicKeyInfo (PEM), which is what cosign reads
 owner.guid      the SignatureOwner of the entries in db and dbx
 dbx.esl         what is revoked, as signature lists; may be absent
-sbat-level.csv  the lowest SBAT generations that still boot; may be absent
+sbat-level.csv  the lowest SBAT generations that still boot; may be absent, but whoever writes
+                a machine's SbatLevel first owns it
 """
 
 from __future__ import annotations
@@ -152,8 +153,13 @@ def set_levels(public: Public, changes: dict[str, int], now: datetime, *, lower:
                 f"{path}: {component}: {generation} is below {before}, which is set already",
                 "A lower level lets revoked images boot again; use --force if that is wanted.",
             )
-    rows = {"sbat": 1} | public.levels | changes
-    levels.pack(rows)
-    first = f"sbat,{rows.pop('sbat')},{now:%Y%m%d}00\n"
-    lines = "".join(f"{component},{number}\n" for component, number in sorted(rows.items()))
-    write_file(path, (first + lines).encode())
+    write_file(path, level_text(public.levels | changes, now))
+
+
+def level_text(rows: dict[str, int], now: datetime) -> bytes:
+    """Give the contents of `sbat-level.csv` for `rows`, dated `now`; raises SproutError."""
+    whole = {"sbat": 1} | rows
+    levels.pack(whole)
+    first = f"sbat,{whole.pop('sbat')},{now:%Y%m%d}00\n"
+    lines = "".join(f"{component},{number}\n" for component, number in sorted(whole.items()))
+    return (first + lines).encode()
