@@ -10,8 +10,8 @@ venv=$here/.venv
 packages=(
     # the tool itself
     python3 python3-venv ca-certificates
-    # kernels: compiler, Kconfig, compression, objtool's library
-    gcc libc6-dev make binutils flex bison bc libelf-dev lz4 xz-utils patch
+    # kernels: compiler, Kconfig, compression, libraries of objtool and of certificates
+    gcc libc6-dev make binutils flex bison bc libelf-dev libssl-dev lz4 xz-utils patch
     # verifying what kernel.org signs
     gpgv gpg gpg-agent
     # boot stub and first user space

@@ -43,7 +43,7 @@ def test_new_directory_has_every_role_and_the_right_modes(tmp_path: Path) -> Non
     assert names(private) == ["KEK.key", "PK.key", "artifact.key", "db.key", "module.key"]
     assert {path.stat().st_mode & 0o7777 for path in private.iterdir()} == {0o600}
     certificates = ["KEK.crt", "PK.crt", "artifact.crt"]
-    rest = ["artifact.pub", "db.crt", "module.crt", "owner.guid"]
+    rest = ["artifact.pub", "db.crt", "module.crt", "owner.guid", "sbat-level.csv"]
     assert names(shared.directory) == certificates + rest
     assert names(tmp_path) == ["release", "release.pub"]
     assert not any(b"PRIVATE" in path.read_bytes() for path in shared.directory.iterdir())
