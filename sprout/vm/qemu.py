@@ -21,6 +21,10 @@ _VERSION = re.compile(rb"version (\d+)\.(\d+)\.(\d+)")
 _QMP_FD = 0
 _CONSOLE = "/dev/stdout"
 
+# Builds of OVMF hide EFI_MEMORY_ATTRIBUTE_PROTOCOL, because old versions of shim misuse it, unless
+# they are told not to (edk2, OvmfPkg, PlatformBootManagerLib). Our stub is to use it.
+_KEEP_ATTRIBUTES = "name=opt/org.tianocore/UninstallMemAttrProtocol,string=n"
+
 
 @dataclass(frozen=True)
 class Qemu:
@@ -142,7 +146,8 @@ def _emulation(machine: Machine) -> list[str]:
     counting = machine.counting
     if counting is None:
         # Without entropy the guest's first use of random numbers may wait for it.
-        return ["-accel", machine.accelerator, "-device", "virtio-rng-pci"]
+        words = ["-accel", machine.accelerator, "-device", "virtio-rng-pci"]
+        return [*words, "-fw_cfg", _KEEP_ATTRIBUTES]
     files = f"config={_escaped(counting.config)},out={_escaped(counting.out)}"
     return [
         *("-accel", "tcg,thread=single", "-icount", f"shift={counting.shift},sleep=off"),
