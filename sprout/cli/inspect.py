@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sprout.base.errors import SproutError, printable
-from sprout.base.files import cannot_read, sha256_file
-from sprout.image.bzimage import HEAD_SIZE, read_setup_header
+from sprout.base.files import sha256_file
+from sprout.cli.head import read_head
+from sprout.image.bzimage import read_setup_header
 from sprout.image.disk import BootDisk, read_disk
 from sprout.image.gpt import is_gpt
 from sprout.image.reading import BootImage, parse_image, read_image, read_mapped
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Print what is in the file; raises SproutError when it is damaged or of no known kind."""
     path: Path = arguments.file
-    head = _head(path)
+    head = read_head(path, "Name an image, disk or initramfs.")
     if head[:2] == b"MZ" or read_setup_header(head, path) is not None:
         image = read_image(path)
         facts, lines = _image_facts(image), _image_lines(image)
@@ -59,17 +60,6 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join([printable(path.name), *lines]))
     return 0
-
-
-def _head(path: Path) -> bytes:
-    if not path.is_file():
-        problem = "is no regular file" if path.exists() else "no such file"
-        raise SproutError(f"{path}: {problem}", "Name an image, disk or initramfs.")
-    try:
-        with path.open("rb") as stream:
-            return stream.read(HEAD_SIZE)
-    except OSError as error:
-        raise cannot_read(path, error) from error
 
 
 def _field(name: str, value: str) -> list[str]:

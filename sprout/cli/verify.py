@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sprout.base.errors import SproutError, printable
-from sprout.base.files import cannot_read, read_bounded, sha256_file
-from sprout.image.bzimage import HEAD_SIZE
+from sprout.base.files import read_bounded, sha256_file
+from sprout.cli.head import read_head
 from sprout.image.disk import read_disk
 from sprout.image.gpt import is_gpt
 from sprout.image.reading import read_mapped
@@ -100,7 +100,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _verdict(path: Path, trust: Trust, digest: str | None, at: datetime | None) -> Verdict:
-    head = _head(path)
+    head = read_head(path, "Name an image, a module or a disk.")
     if head[:2] == b"MZ":
         return read_mapped(
             path, MAX_IMAGE_BYTES, lambda data: verify_image(data, path, trust, digest, at)
@@ -118,17 +118,6 @@ def _verdict(path: Path, trust: Trust, digest: str | None, at: datetime | None) 
     raise SproutError(
         f"{path}: is no PE image, kernel module or GPT disk", "Name one of these, uncompressed."
     )
-
-
-def _head(path: Path) -> bytes:
-    if not path.is_file():
-        problem = "is no regular file" if path.exists() else "no such file"
-        raise SproutError(f"{path}: {problem}", "Name an image, a module or a disk.")
-    try:
-        with path.open("rb") as stream:
-            return stream.read(HEAD_SIZE)
-    except OSError as error:
-        raise cannot_read(path, error) from error
 
 
 def _lines(path: Path, verdict: Verdict) -> list[str]:
