@@ -152,5 +152,6 @@ def _note(graph: Graph, name: str, certificates: Iterable[Certificate], files: S
             hashlib.sha256(one.public_bytes(Encoding.DER)).hexdigest() for one in certificates
         ],
         "image": sha256_file(files.image),
+        "disk": sha256_file(files.disk),
     }
     return (json.dumps(note, indent=2) + "\n").encode()

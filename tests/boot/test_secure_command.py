@@ -45,8 +45,17 @@ def test_image_is_signed_and_boots_where_nothing_else_does(
     again = owner("sign", "zone", "--key", "fleet", *secret)
     assert again.status == 0, again.stderr.decode()
     assert signed.read_bytes() == before
+    # A file that somebody put in the place of one of ours is replaced, and nothing else is.
+    disk = signed.with_suffix(".img")
+    whole = disk.read_bytes()
+    disk.write_bytes(whole[:-1] + b"x")
+    booted = owner("boot", "zone", "--secure-boot", "--key", "fleet", *secret)
+    assert booted.status == 0, booted.stderr.decode()
+    assert "signed by CN=fleet" in booted.stderr.decode()
+    assert disk.read_bytes() == whole
     booted = owner("boot", "zone", "--secure-boot", "--key", "fleet")
     assert booted.status == 0, booted.stderr.decode()
+    assert "signed by" not in booted.stderr.decode()
 
     # The unsigned image on the same machine; and the signed one once its certificate is revoked.
     plain = tree / "build/zone-image/zone.efi"
