@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import ROOT
 
-from sprout.base.run import run
+from sprout.base.run import check, run
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -36,6 +36,13 @@ def test_commands_of_the_page(page: Path, tree: Path, zone_disk: Path, tmp_path:
     (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path / 'tokens'}\n")
     for entry in (".venv", "sprout", "tests", "pyproject.toml", "sprout.sh"):
         (tree / entry).symlink_to(ROOT / entry)
+    # Where the baseline is of another machine, the commit before is built and measured too.
+    who = ("-c", "user.name=reader", "-c", "user.email=reader@localhost")
+    check(["git", "init", "-q", "-b", "main"], "", cwd=tree)
+    for text in ("one", "two"):
+        (tree / "notes").write_text(text)
+        check(["git", "add", "-A"], "", cwd=tree)
+        check(["git", *who, "commit", "-q", "-m", text], "", cwd=tree)
     for text in commands_of(page):
         words = text.replace("$SPROUT_KEYS", str(tmp_path / "keys")).split()
         if _SUITE.fullmatch(text):
