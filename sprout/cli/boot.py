@@ -88,7 +88,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--key", metavar="KEY", help="with --secure-boot: whom the machine trusts")
     parser.add_argument(
-        "--passphrase-file", type=Path, metavar="FILE", help="with --secure-boot: opens --key"
+        *("--passphrase-file", "--pin-file"),
+        type=Path,
+        metavar="FILE",
+        help="with --secure-boot: opens --key",
     )
     add_settings(parser)
 

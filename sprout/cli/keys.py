@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 import textwrap
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +39,7 @@ from sprout.signing.makers import FileMaker, Kept, Maker, TokenMaker, in_file, i
 from sprout.signing.passphrase import Passphrase
 from sprout.signing.pkcs11_uri import TokenUri, parse_uri
 from sprout.signing.public import revoke, set_levels
+from sprout.signing.uninterrupted import settled
 
 _LEVEL = re.compile(r"([^=,\s]+)=([0-9]{1,10})")
 _ENROL = "Next: sprout keys enroll, and write"
@@ -140,11 +143,16 @@ def _passphrase(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Do what was asked and print what came of it."""
     directory = keyring.resolve(arguments.name) if "name" in arguments else keyring.home()
+    changes = {"new": _new, "rotate": _rotate}
+    if arguments.keys_verb in changes:
+        with settled() as held:
+            # Told before a signal can act: nobody shall make keys without a word, and once more.
+            print("\n".join(changes[arguments.keys_verb](arguments, directory, held)))
+            sys.stdout.flush()
+        return 0
     verbs = {
-        "new": _new,
         "list": _list,
         "show": _show,
-        "rotate": _rotate,
         "import": _import,
         "revoke": _revoke,
         "level": _levels,
@@ -161,7 +169,7 @@ def _profiles(arguments: argparse.Namespace) -> dict[str, Profile]:
     return {role: profile.with_rsa(bits) if bits else profile for role, profile in profiles.items()}
 
 
-def _new(arguments: argparse.Namespace, directory: Path) -> list[str]:
+def _new(arguments: argparse.Namespace, directory: Path, held: ExitStack) -> list[str]:
     profiles = _profiles(arguments)
     keyring.check_new(directory)
     maker: Maker
@@ -169,7 +177,7 @@ def _new(arguments: argparse.Namespace, directory: Path) -> list[str]:
         maker = _token_maker(parse_uri(arguments.token, "--token"), arguments.passphrase_file)
     else:
         maker = FileMaker(keyring.open_passphrase(directory, arguments.passphrase_file))
-    made = keyring.create(directory, profiles, maker, datetime.now(UTC))
+    made = keyring.create(directory, profiles, maker, datetime.now(UTC), held)
     lines = keys_text.summary(directory, made, datetime.now(UTC))
     where = (
         f"in the token; {directory} says which they are"
@@ -201,7 +209,7 @@ def _show(arguments: argparse.Namespace, directory: Path) -> list[str]:
     return keys_text.summary(directory, shared, now)
 
 
-def _rotate(arguments: argparse.Namespace, directory: Path) -> list[str]:
+def _rotate(arguments: argparse.Namespace, directory: Path, held: ExitStack) -> list[str]:
     role: str = arguments.role
     profile = _profiles(arguments)[role]
     old = keyring.private_file(directory, role)
@@ -221,13 +229,18 @@ def _rotate(arguments: argparse.Namespace, directory: Path) -> list[str]:
     if named is not None:
         maker = _token_maker(named.with_key("", b""), arguments.passphrase_file)
     else:
-        maker = FileMaker(keyring.open_passphrase(directory, arguments.passphrase_file))
+        maker = FileMaker(keyring.open_passphrase(directory, arguments.passphrase_file, role))
     now = datetime.now(UTC)
-    shared = keyring.rotate(directory, role, profile, maker, now, drop=arguments.destroy)
-    if arguments.destroy and gone is not None:
-        token.destroy(gone, keyring.token_pin(gone, arguments.passphrase_file))
+    drop: bool = arguments.destroy
+    shared = keyring.rotate(directory, role, profile, maker, now, drop=drop, held=held)
+    if drop and gone is not None:
+        try:
+            token.destroy(gone, keyring.token_pin(gone, arguments.passphrase_file))
+        except SproutError as error:
+            told = f"{role} is new, but the old key is still in its token: {error.message}"
+            raise SproutError(told, "Remove that key with the token's own tools.") from error
     before = shared.stems(role)[1]
-    kept = "is gone" if arguments.destroy else f"is kept as {before} too"
+    kept = "is gone" if drop else f"is kept as {before} too"
     return [
         *keys_text.summary(directory, shared, now),
         "",
@@ -247,7 +260,8 @@ def _import(arguments: argparse.Namespace, directory: Path) -> list[str]:
             raise SproutError(
                 f"{arguments.key}: is not the key of {arguments.certificate}", "Name its own one."
             )
-        kept = in_file(key, keyring.open_passphrase(directory, arguments.passphrase_file))
+        phrase = keyring.open_passphrase(directory, arguments.passphrase_file, arguments.role)
+        kept = in_file(key, phrase)
     elif arguments.token:
         uri = parse_uri(arguments.token, "--token")
         token.open_signer(uri, certificate, keyring.token_pin(uri, arguments.passphrase_file))
@@ -260,21 +274,23 @@ def _revoke(arguments: argparse.Namespace, directory: Path) -> list[str]:
     shared = keyring.public(directory)
     if arguments.certificate:
         certificate = read_certificate(arguments.certificate)
-        row = siglist.x509(shared.owner, certificate)
+        rows = [siglist.x509(shared.owner, certificate)]
         what = f"all that {printable(certificate.subject.rfc4514_string())} signed"
         if shared.certificates.get("db") == certificate:
             what += ", which is the db key in use: rotate it and sign anew"
     else:
         if arguments.image:
             data = read_bounded(arguments.image, MAX_IMAGE_BYTES)
-            digest = authenticode.image_digest(data, arguments.image)
+            digests = authenticode.revocable_digests(data, arguments.image)
         elif re.fullmatch("[0-9a-fA-F]{64}", arguments.hash):
-            digest = bytes.fromhex(arguments.hash)
+            digests = {"sha256": bytes.fromhex(arguments.hash)}
         else:
             raise UsageError("--hash: is no SHA-256", "Give its 64 hexadecimal digits.")
-        row = siglist.sha256(shared.owner, [digest])
-        what = f"the image with the Authenticode SHA-256 {digest.hex()}"
-    if not revoke(shared, row):
+        rows = [siglist.images(shared.owner, [digest]) for digest in digests.values()]
+        what = f"the image with the Authenticode SHA-256 {digests['sha256'].hex()}"
+        if others := [f"{name.upper()} {row.hex()}" for name, row in digests.items()][1:]:
+            what += f", {', '.join(others)}"
+    if not revoke(shared, *rows):
         return _wrapped(f"{shared.directory}: was revoked already: {what}")
     return [
         *_wrapped(f"{shared.directory}: revoked: {what}"),

@@ -19,7 +19,12 @@ TEACHING = """\
 For real machines, in setup mode: write dbx.auth, db.auth, KEK.auth and
 SbatLevel.auth, and PK.auth last, which ends that mode. A machine that trusts
 the PK before the present one takes PK-update.auth. --no-pk adds noPK.auth,
-which brings a machine back into setup mode: lock it away.
+which brings a machine back into setup mode: lock it away. The files below
+efivars are the same for Linux' efivarfs: dd bs=1M conv=notrunc each to the
+file of its name in /sys/firmware/efi/efivars, after chattr -i if that exists.
+
+Keys that are not here sign nothing: what needs them is left out, and named.
+--only names the variables that are wanted.
 
 For QEMU: OVMF_VARS.fd is a variable store of a machine that trusts the keys
 from its first boot. --ovmf names the blank store to begin with; without it
@@ -32,7 +37,8 @@ Firmware takes a write only when its time is later than that of the one before;
 none is kept here: the clock's is used, or --time.
 
 Keys on another machine: run it with --export DIR, sign every DIR/*.tbs there
-as the output says, bring the .sig files back, run it with --attach DIR.
+as the output says, bring the .sig files back, run it with --attach DIR;
+with the same --only and --no-pk.
 """
 STORE = "OVMF_VARS.fd"
 _TIME_FILE = "time"
@@ -47,9 +53,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-pk", action="store_true", help="write noPK.auth too")
     parser.add_argument("--ovmf", type=Path, metavar="FILE", help=f"blank store for {STORE}")
     parser.add_argument("--level-key", metavar="KEK-N", help="KEK that SbatLevel belongs to")
+    parser.add_argument(
+        "--only",
+        type=_names,
+        default=enrolment.VARIABLES,
+        metavar="NAMES",
+        help=f"such as dbx,SbatLevel; of {', '.join(enrolment.VARIABLES)}",
+    )
     offline = parser.add_mutually_exclusive_group()
     offline.add_argument("--export", type=Path, metavar="DIR", help="write what is to be signed")
     offline.add_argument("--attach", type=Path, metavar="DIR", help="take the signatures there")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not set(names) <= set(enrolment.VARIABLES):
+        raise argparse.ArgumentTypeError(f"{text}: is not of {', '.join(enrolment.VARIABLES)}")
+    return names
 
 
 def execute(arguments: argparse.Namespace, directory: Path) -> list[str]:
@@ -59,6 +79,8 @@ def execute(arguments: argparse.Namespace, directory: Path) -> list[str]:
             "sprout keys enroll: one of -o DIR and --export DIR is needed",
             "Say where the files go: -o DIR.",
         )
+    if arguments.no_pk and "PK" not in arguments.only:
+        raise UsageError("--no-pk: is a write of PK", "Name PK in --only too, or leave it out.")
     shared = keyring.public(directory)
     time = _time(arguments)
     if arguments.export:
@@ -72,17 +94,11 @@ def execute(arguments: argparse.Namespace, directory: Path) -> list[str]:
             return keyring.private_file(directory, stem) is not None
 
     level_key = enrolment.level_owner(shared, available, arguments.level_key)
-    rows = enrolment.writes(shared, time, available, level_key=level_key, remove_pk=arguments.no_pk)
-    stems = tuple(dict.fromkeys(row.stem for row in rows))
-    signers: dict[str, Signer]
-    if arguments.attach:
-        signers = {stem: Attach(shared.certificate(stem), arguments.attach) for stem in stems}
-    else:
-        signers = keyring.open_signers(directory, stems, arguments.passphrase_file)
-    files: dict[str, bytes] = {}
-    for row in rows:
-        files |= enrolment.signed_files(row, signers[row.stem])
-    template = _template(arguments.ovmf)
+    wanted = _writes(arguments, shared, time, level_key)
+    rows = tuple(row for row in wanted if available(row.stem))
+    files = _signed(arguments, directory, shared, rows, wanted)
+    whole = set(arguments.only) == set(enrolment.VARIABLES)
+    template = _template(arguments.ovmf) if whole else None
     _check_replaceable(arguments.output)
     with staged_directory(arguments.output) as staging:
         for name, data in files.items():
@@ -92,17 +108,57 @@ def execute(arguments: argparse.Namespace, directory: Path) -> list[str]:
 
             variables = enrolment.store_contents(shared, time, level_key)
             write_store(template, staging / STORE, variables)
-    return _said(arguments.output, rows, time, with_store=template is not None)
-
-
-def _said(
-    output: Path, rows: tuple[enrolment.Write, ...], time: datetime, *, with_store: bool
-) -> list[str]:
-    lines = [f"{output}: written for {_text(time)}"]
+    lines = [f"{arguments.output}: written for {_text(time)}"]
     lines += [f"  {row.label + '.auth':<16} signed by {row.stem}" for row in rows]
-    if with_store:
-        return [*lines, f"  {STORE:<16} for QEMU"]
-    return [*lines, f"no OVMF for Secure Boot is installed here: no {STORE} (--ovmf FILE)"]
+    if template is not None:
+        lines.append(f"  {STORE:<16} for QEMU")
+    lines += [
+        f"  {row.label + '.auth':<16} left out: the private key {row.stem} is not here"
+        for row in wanted
+        if row not in rows
+    ]
+    if whole and template is None:
+        lines.append(f"no OVMF for Secure Boot is installed here: no {STORE} (--ovmf FILE)")
+    return lines
+
+
+def _signed(
+    arguments: argparse.Namespace,
+    directory: Path,
+    shared: Public,
+    rows: tuple[enrolment.Write, ...],
+    wanted: tuple[enrolment.Write, ...],
+) -> dict[str, bytes]:
+    """Give the files of the writes `rows`, those of `wanted` whose keys can be used."""
+    stems = tuple(dict.fromkeys(row.stem for row in rows))
+    if not wanted:
+        raise SproutError(
+            f"{shared.directory}: says nothing of {', '.join(arguments.only)}",
+            "`sprout keys revoke` and `sprout keys level` fill dbx and SbatLevel.",
+        )
+    if not rows:
+        needed = ", ".join(dict.fromkeys(row.stem for row in wanted))
+        raise SproutError(
+            f"{directory}: has no private key {needed}, which all that is wanted takes",
+            "If it is on another machine, use --export DIR and --attach DIR.",
+        )
+    signers: dict[str, Signer]
+    if arguments.attach:
+        signers = {stem: Attach(shared.certificate(stem), arguments.attach) for stem in stems}
+    else:
+        signers = keyring.open_signers(directory, stems, arguments.passphrase_file)
+    files: dict[str, bytes] = {}
+    for row in rows:
+        files |= enrolment.signed_files(row, signers[row.stem])
+    return files
+
+
+def _writes(
+    arguments: argparse.Namespace, shared: Public, time: datetime, level_key: str
+) -> tuple[enrolment.Write, ...]:
+    return enrolment.writes(
+        *(shared, time, level_key), only=arguments.only, remove_pk=arguments.no_pk
+    )
 
 
 def _signed_elsewhere(shared: Public, folder: Path) -> Callable[[str], bool]:
@@ -122,12 +178,8 @@ def _signed_elsewhere(shared: Public, folder: Path) -> Callable[[str], bool]:
 def _export(arguments: argparse.Namespace, shared: Public, time: datetime) -> list[str]:
     folder: Path = arguments.export
     exports: dict[str, Export] = {}
-    rows = enrolment.writes(
-        *(shared, time, lambda _: True),
-        level_key=arguments.level_key,
-        remove_pk=arguments.no_pk,
-    )
-    for row in rows:
+    level_key = enrolment.level_owner(shared, lambda _: True, arguments.level_key)
+    for row in _writes(arguments, shared, time, level_key):
         certificate = shared.certificate(row.stem)
         export = exports.setdefault(row.stem, Export(certificate, folder, row.stem))
         enrolment.signed_files(row, export)
@@ -182,7 +234,9 @@ def _template(named: Path | None) -> Path | None:
 def _check_replaceable(output: Path) -> None:
     """Refuse to replace a directory that holds anything but what an earlier run wrote."""
     ours = enrolment.file_names() | {STORE}
-    if output.exists() and (not output.is_dir() or {row.name for row in output.iterdir()} - ours):
+    folders = {str(Path(name).parent) for name in ours}
+    there = {str(row.relative_to(output)) for row in output.rglob("*")}
+    if output.exists() and (not output.is_dir() or there - ours - folders):
         raise SproutError(
             f"{output}: exists and holds other files", "Name a new directory: -o DIR."
         )

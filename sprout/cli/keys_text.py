@@ -16,9 +16,14 @@ from sprout.signing.trust import revocations
 
 SOON = timedelta(days=90)
 _WHERE = {".key": "file", ".uri": "token"}
+_OTHERS: dict[object, str] = {
+    siglist.SHA1: "sha1",
+    siglist.SHA384: "sha384",
+    siglist.SHA512: "sha512",
+}
 _KINDS = {
     siglist.X509: "certificate",
-    siglist.SHA256: "image",
+    **dict.fromkeys(siglist.IMAGE_TYPES, "image"),
     siglist.X509_SHA256: "certificate by hash",
 }
 
@@ -64,13 +69,19 @@ def _key_facts(
 
 def _revoked(shared: Public) -> list[dict[str, str]]:
     return [
-        {"kind": _KINDS[row.type], "sha256": _digest(row.type, signature.data)}
+        {"kind": _KINDS[row.type], _algorithm(row.type): _digest(row.type, signature.data)}
         for row in siglist.parse(shared.dbx, shared.directory / "dbx.esl")
         for signature in row.signatures
     ]
 
 
+def _algorithm(kind: object) -> str:
+    return _OTHERS.get(kind, "sha256")
+
+
 def _digest(kind: object, data: bytes) -> str:
+    if kind in siglist.IMAGE_TYPES:
+        return data.hex()
     return hashlib.sha256(data).hexdigest() if kind == siglist.X509 else data[:32].hex()
 
 
@@ -91,7 +102,7 @@ def summary(directory: Path, shared: Public, now: datetime) -> list[str]:
         if row["days_left"] < SOON.days:
             verb = "ended" if row["days_left"] < 0 else "ends"
             warnings.append(f"warning: the certificate of {row['key']} {verb} on {end}")
-    lines += [f"revoked: {row['kind']} {row['sha256']}" for row in found["revoked"]]
+    lines += [f"revoked: {' '.join(row.values())}" for row in found["revoked"]]
     lines += [f"lowest generation: {name} {number}" for name, number in found["levels"].items()]
     return [*lines, *warnings]
 

@@ -27,7 +27,7 @@ def add_key(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of every verb that signs files with a key directory."""
     parser.add_argument("--key", required=True, metavar="KEY", help="name or path of the keys")
     parser.add_argument(
-        "--passphrase-file",
+        *("--passphrase-file", "--pin-file"),
         metavar="FILE",
         type=Path,
         help="its first line is the passphrase or PIN (default: ask on the terminal)",

@@ -38,7 +38,7 @@ _WHO = {
     "firmware": "the firmware",
     "kernel": "the kernel",
     "stub": "the boot stub",
-    "sprout": "nobody but sprout",
+    "sprout": "sprout",
 }
 _HINTS = {
     Reason.MALFORMED: "Build or fetch the file again; it is damaged.",

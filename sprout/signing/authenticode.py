@@ -19,6 +19,8 @@ from sprout.signing.signer import Signer
 
 SPC_INDIRECT_DATA = "1.3.6.1.4.1.311.2.1.4"
 MAX_SIGNATURES = 16
+# By which a signature may know the image: with SHA-1, which nothing here accepts, firmware boots.
+HASHES = {**cms.DIGESTS, "1.3.14.3.2.26": "sha1"}
 
 _SPC_PE_IMAGE_DATA = "1.3.6.1.4.1.311.2.1.15"
 _CHECKSUM = 64  # offsets in the optional header of PE32+
@@ -87,6 +89,23 @@ def signatures(data: pe.Buffer, where: object) -> tuple[Signature, ...]:
     )
 
 
+def revocable_digests(data: pe.Buffer, where: object) -> dict[str, bytes]:
+    """Give all Authenticode digests, by algorithm, that dbx needs to keep the image from booting.
+
+    Firmware looks for an image only by the algorithms that its signatures use (edk2,
+    DxeImageVerificationHandler). SHA-256 is always among them, and all are where a signature does
+    not parse. Raises as `image_digest` does.
+    """
+    own = {"sha256": image_digest(data, where)}
+    try:
+        used = {HASHES.get(row.message.digest) for row in signatures(data, where)}
+    except SproutError:
+        used = set(HASHES.values())
+    for algorithm in sorted(used - {None, "sha256"}, key=str):
+        own[str(algorithm)] = image_digest(data, where, str(algorithm))
+    return own
+
+
 def sign_image(data: pe.Buffer, signers: Sequence[Signer], label: str) -> bytes:
     """Give the image with one more signature for each of `signers`, after those it has.
 
@@ -114,20 +133,9 @@ def sign_image(data: pe.Buffer, signers: Sequence[Signer], label: str) -> bytes:
     return _finished(image, places, start)
 
 
-def strip(data: pe.Buffer, where: object) -> bytes:
-    """Give the image without its signatures; padding that signing brought stays.
-
-    Raises SproutError when the headers or the certificate table are damaged.
-    """
-    places = _places(data, where)
-    image = bytearray(data[: places.end])
-    image += bytes(-len(image) % 2)
-    return _finished(image, places, 0)
-
-
 def _finished(image: bytearray, places: _Places, table: int) -> bytes:
-    """Write the table's entry (none where `table` is 0) and the checksum into the headers."""
-    _ENTRY.pack_into(image, places.entry, table, len(image) - table if table else 0)
+    """Write the table's entry and the checksum into the headers."""
+    _ENTRY.pack_into(image, places.entry, table, len(image) - table)
     struct.pack_into("<I", image, places.checksum, pe.checksum(image, places.checksum))
     return bytes(image)
 
@@ -201,7 +209,12 @@ def _content(digest: bytes) -> bytes:
 
 
 def _parse(entry: bytes, where: str) -> Signature:
-    message = cms.parse(entry, where, padding=7)
+    # edk2 finds the digest's algorithm at a fixed place, behind lengths of two bytes each.
+    if entry[1:2] not in (b"", b"\x82") and entry[0] == der.SEQUENCE:
+        raise _error(where, "ContentInfo", "has a length that is not of two bytes")
+    message = cms.parse(entry, where, padding=7, wrapped=True)
+    if message.key_identifier is not None:
+        raise _error(where, "SignerInfo", "names its signer in a way that PKCS #7 does not have")
     if message.content_type != SPC_INDIRECT_DATA or message.content is None:
         raise _error(where, "eContentType", "is not SpcIndirectDataContent")
     reader = der.Reader(message.content, where, "SpcIndirectDataContent")

@@ -22,6 +22,7 @@ from sprout.signing.chain import key_identifier, names
 from sprout.signing.signer import Signer
 
 DATA = "1.2.840.113549.1.7.1"
+RSA = "1.2.840.113549.1.1.1"
 SHA256 = "2.16.840.1.101.3.4.2.1"
 DIGESTS = {  # NIST's identifiers of what a signature may hash with
     SHA256: "sha256",
@@ -35,7 +36,6 @@ MAX_KEY_BITS = 8192  # a key from outside must not keep anybody busy
 _SIGNED_DATA = "1.2.840.113549.1.7.2"
 _CONTENT_TYPE = "1.2.840.113549.1.9.3"
 _MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
-_RSA = "1.2.840.113549.1.1.1"
 _RSA_WITH = {  # RFC 8017, appendix C: these name the digest a second time
     "1.2.840.113549.1.1.11": "sha256",
     "1.2.840.113549.1.1.12": "sha384",
@@ -45,6 +45,10 @@ _MAX_CERTIFICATES = 32
 _MAX_ATTRIBUTES = 32
 _TAGGED = der.context(0, constructed=True)
 _HINT = "Sign the file again, or get it again from where it was made."
+
+
+class StricterError(SproutError):
+    """What is refused here, and what firmware or kernel may well accept."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def _message(
         der.sequence(called.issuer, der.integer(called.serial)),
         hashing,
         attributes,
-        der.sequence(der.identifier(_RSA), der.null()),
+        der.sequence(der.identifier(RSA), der.null()),
         der.octets(signer.sign(message, label)),
     )
     own = signer.certificate.public_bytes(Encoding.DER)
@@ -150,8 +154,8 @@ def _attribute(kind: str, value: bytes) -> bytes:
     return der.sequence(der.identifier(kind), der.set_of(value))
 
 
-def parse(data: bytes, where: object, *, padding: int = 0) -> SignedData:
-    """Read a SignedData of one signer, in a ContentInfo or bare.
+def parse(data: bytes, where: object, *, padding: int = 0, wrapped: bool = False) -> SignedData:
+    """Read a SignedData of one signer, in a ContentInfo or, where not `wrapped`, bare.
 
     At most `padding` zero bytes may follow it. Raises SproutError naming the field that is wrong.
     Algorithms are judged by `verify`, not here.
@@ -164,7 +168,7 @@ def parse(data: bytes, where: object, *, padding: int = 0) -> SignedData:
     reader = outer.enter(der.SEQUENCE)
     if len(outer.rest) > padding or any(outer.rest):
         raise outer.error("something follows it")
-    if reader.peek() == der.OBJECT_IDENTIFIER:
+    if wrapped or reader.peek() == der.OBJECT_IDENTIFIER:
         if reader.identifier("contentType") != _SIGNED_DATA:
             raise reader.error("is not SignedData")
         wrapper = reader.enter(_TAGGED, "content")
@@ -296,14 +300,15 @@ def signers(message: SignedData, candidates: Iterable[Certificate]) -> tuple[Cer
 def verify(message: SignedData, content: bytes, certificate: Certificate, where: object) -> None:
     """Check that the key of `certificate` signed `content`; whether to trust it is not asked here.
 
-    Raises SproutError naming what is wrong: an algorithm or key that is not accepted (RSA of 2,048
-    to 8,192 bits with SHA-256, SHA-384 or SHA-512 is), another content, or the signature itself.
+    Raises SproutError naming what is wrong: another content, or the signature itself; and
+    StricterError for an algorithm or key that is not accepted (RSA of 2,048 to 8,192 bits with
+    SHA-256, SHA-384 or SHA-512 is) or attributes that OpenSSL, which firmware uses, ignores.
     """
     digest = DIGESTS.get(message.digest)
     if digest is None:
-        raise _refused(where, f"digest algorithm {message.digest} is none of SHA-256, 384, 512")
-    if message.algorithm != _RSA and _RSA_WITH.get(message.algorithm) != digest:
-        raise _refused(where, f"signature algorithm {message.algorithm} is not RSA with {digest}")
+        raise _stricter(where, f"digest algorithm {message.digest} is none of SHA-256, 384, 512")
+    if message.algorithm != RSA and _RSA_WITH.get(message.algorithm) != digest:
+        raise _stricter(where, f"signature algorithm {message.algorithm} is not RSA with {digest}")
     signed = content
     if message.attributes is not None:
         _check_attributes(message, hashlib.new(digest, content).digest(), where)
@@ -311,9 +316,9 @@ def verify(message: SignedData, content: bytes, certificate: Certificate, where:
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise _refused(where, "the signer's certificate has an unusable key") from error
+        raise _stricter(where, "the signer's certificate has an unusable key") from error
     if not isinstance(key, rsa.RSAPublicKey) or not MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS:
-        raise _refused(
+        raise _stricter(
             where, f"the signer's key is not RSA of {MIN_KEY_BITS:,} to {MAX_KEY_BITS:,} bits"
         )
     algorithms: dict[str, hashes.HashAlgorithm] = {
@@ -328,8 +333,20 @@ def verify(message: SignedData, content: bytes, certificate: Certificate, where:
 
 
 def _check_attributes(message: SignedData, digest: bytes, where: object) -> None:
-    reader = der.Reader(message.attributes or b"", where, "signedAttrs").enter(der.SET)
-    found: dict[str, der.Element] = {}
+    try:
+        found = _attributes(message.attributes or b"", where)
+    except SproutError as error:
+        raise StricterError(error.message, _HINT) from None
+    if found.get(_CONTENT_TYPE) != der.identifier(message.content_type):
+        raise _stricter(where, "contentType does not say what is signed")
+    if found.get(_MESSAGE_DIGEST) != der.octets(digest):
+        raise _refused(where, "messageDigest is of another content")
+
+
+def _attributes(attributes: bytes, where: object) -> dict[str, bytes]:
+    """Give the first value of each attribute in a SET of them, by the attribute's identifier."""
+    reader = der.Reader(attributes, where, "signedAttrs").enter(der.SET)
+    found: dict[str, bytes] = {}
     while not reader.at_end:
         inner = reader.enter(der.SEQUENCE, "signedAttrs")
         kind = inner.identifier("signedAttrs")
@@ -337,16 +354,15 @@ def _check_attributes(message: SignedData, digest: bytes, where: object) -> None
             raise inner.error("one of them stands there twice, or there are too many")
         values = inner.enter(der.SET)
         inner.finish()
-        found[kind] = values.any()
+        found[kind] = values.any().raw
         if kind in (_CONTENT_TYPE, _MESSAGE_DIGEST):
             values.finish()
-    if found.get(_CONTENT_TYPE) is None or found[_CONTENT_TYPE].raw != der.identifier(
-        message.content_type
-    ):
-        raise _refused(where, "contentType does not say what is signed")
-    if found.get(_MESSAGE_DIGEST) is None or found[_MESSAGE_DIGEST].raw != der.octets(digest):
-        raise _refused(where, "messageDigest is of another content")
+    return found
 
 
 def _refused(where: object, problem: str) -> SproutError:
     return SproutError(f"{where}: signature: {problem}", _HINT)
+
+
+def _stricter(where: object, problem: str) -> StricterError:
+    return StricterError(f"{where}: signature: {problem}", _HINT)

@@ -9,7 +9,7 @@ AuthVariableLib: certdb), so SbatLevel stays with the oldest KEK for as long as 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -20,12 +20,14 @@ from sprout.format import levels
 from sprout.signing import siglist
 from sprout.signing.public import Public
 from sprout.signing.signer import Signer
-from sprout.signing.variables import Variable, authenticated, well_known
+from sprout.signing.variables import VENDOR_OF, Variable, authenticated, well_known
 from sprout.signing.varstore import signers_record
 
 FIRMWARE_VARIABLES = ("PK", "KEK", "db", "dbx")
+VARIABLES = (*FIRMWARE_VARIABLES, levels.VARIABLE)
 OF_OLDER_PK = "PK-update"
 WITHOUT_PK = "noPK"
+EFIVARS = "efivars"
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,21 @@ class _Labelled:
         return self._signer.sign(message, self._label)
 
 
-def contents(public: Public, time: datetime) -> dict[str, Variable]:
-    """Give the variables by name, as last written at `time`; dbx and SbatLevel where they say
-    anything. Raises SproutError when PK, KEK or db has no certificate.
+def contents(
+    public: Public, time: datetime, only: Collection[str] = VARIABLES
+) -> dict[str, Variable]:
+    """Give the variables in `only` by name, as last written at `time`; dbx and SbatLevel where they
+    say anything. Raises SproutError when PK, KEK or db is among them and has no certificate.
     """
-    data = {"PK": siglist.pack([siglist.x509(public.owner, public.certificate("PK"))])}
-    for role in ("KEK", "db"):
-        public.certificate(role)
-        data[role] = siglist.pack(siglist.x509(public.owner, row) for row in public.of(role))
-    if public.dbx:
+    data = {}
+    for role in ("PK", "KEK", "db"):
+        if role in only:
+            public.certificate(role)
+            rows = public.of(role)[: 1 if role == "PK" else None]
+            data[role] = siglist.pack(siglist.x509(public.owner, row) for row in rows)
+    if public.dbx and "dbx" in only:
         data["dbx"] = public.dbx
-    if public.levels:
+    if public.levels and levels.VARIABLE in only:
         data[levels.VARIABLE] = levels.pack(public.levels)
     return {name: well_known(name, value, time) for name, value in data.items()}
 
@@ -70,28 +76,25 @@ def contents(public: Public, time: datetime) -> dict[str, Variable]:
 def writes(
     public: Public,
     time: datetime,
-    available: Callable[[str], bool],
+    level_key: str,
     *,
-    level_key: str | None = None,
+    only: Collection[str] = VARIABLES,
     remove_pk: bool = False,
 ) -> tuple[Write, ...]:
-    """Give the writes in the order in which a machine in setup mode takes them: PK ends that mode.
+    """Give the writes of the variables in `only`, in the order in which a machine in setup mode
+    takes them: PK ends that mode.
 
     After them comes PK's for machines that trust the PK before this one, and with `remove_pk` the
-    one that takes PK away. `available` tells of a stem whether its private key can be used;
-    `level_key` is the KEK for SbatLevel, if not the oldest one that can. Raises SproutError when
-    there is no such certificate, or none of PK, KEK or db.
+    one that takes PK away. `level_key` is the stem of the KEK for SbatLevel. Raises SproutError as
+    `contents` does.
     """
-    found = contents(public, time)
-    owner = level_owner(public, available, level_key)
-    rows = []
-    for name, key in (("dbx", "KEK"), ("db", "KEK"), ("KEK", "PK"), (levels.VARIABLE, owner)):
-        if name in found:
-            rows.append(Write(name, found[name], key))
+    found = contents(public, time, only)
+    order = (("dbx", "KEK"), ("db", "KEK"), ("KEK", "PK"), (levels.VARIABLE, level_key))
+    rows = [Write(name, found[name], key) for name, key in order if name in found]
+    if "PK" not in found:
+        return tuple(rows)
     rows.append(Write("PK", found["PK"], "PK"))
-    older = public.stems("PK")[1:2]
-    if older and available(older[0]):
-        rows.append(Write(OF_OLDER_PK, found["PK"], older[0]))
+    rows += [Write(OF_OLDER_PK, found["PK"], stem) for stem in public.stems("PK")[1:2]]
     if remove_pk:
         # A write has to be later than the one before, and this one follows PK's.
         empty = replace(found["PK"], data=b"", time=time + timedelta(seconds=1))
@@ -113,14 +116,17 @@ def level_owner(public: Public, available: Callable[[str], bool], wanted: str | 
 
 
 def signed_files(row: Write, signer: Signer) -> dict[str, bytes]:
-    """Give the files of one write: LABEL.auth, and the contents alone as .esl (or .bin).
+    """Give the files of one write: LABEL.auth, the contents alone as .esl (or .bin), and the write
+    under the name and in the form that Linux' efivarfs takes it: attributes, then .auth, which one
+    write(2) has to hand over (Documentation/filesystems/efivarfs.rst).
 
     Raises SproutError when the key cannot sign.
     """
     if row.variable.time is None:
         raise ValueError("a write needs a time")
     auth = authenticated(row.variable, row.variable.time, _Labelled(signer, row.label))
-    files = {f"{row.label}.auth": auth}
+    attributes = row.variable.attributes.to_bytes(4, "little")
+    files = {f"{row.label}.auth": auth, efivars_name(row.label): attributes + auth}
     if row.label in FIRMWARE_VARIABLES:
         files[f"{row.label}.esl"] = row.variable.data
     elif row.label == levels.VARIABLE:
@@ -143,5 +149,15 @@ def store_contents(public: Public, time: datetime, level_key: str) -> tuple[Vari
 
 def file_names() -> frozenset[str]:
     """Give every name that a directory of signed writes may hold."""
-    labels = (*FIRMWARE_VARIABLES, levels.VARIABLE, OF_OLDER_PK, WITHOUT_PK)
-    return frozenset(f"{label}{suffix}" for label in labels for suffix in (".auth", ".esl", ".bin"))
+    labels = (*VARIABLES, OF_OLDER_PK, WITHOUT_PK)
+    files = {f"{label}{suffix}" for label in labels for suffix in (".auth", ".esl", ".bin")}
+    return frozenset(files | {efivars_name(label) for label in labels})
+
+
+def efivars_name(label: str) -> str:
+    """Give the path of a write for efivarfs, whose files are called NAME-VENDORGUID.
+
+    The two other writes of PK are no part of an enrolment, and lie in directories of their own.
+    """
+    name, folder = (label, EFIVARS) if label in VARIABLES else ("PK", f"{EFIVARS}-{label}")
+    return f"{folder}/{name}-{VENDOR_OF[name]}"

@@ -3,7 +3,7 @@
 `KEY` (mode 0700) holds ROLE.key, an encrypted private key in PEM, or ROLE.uri, the PKCS #11 URI of
 a key in a token, or neither where the key is on another machine; ROLE-1.key … are older ones. The
 roles are PK, KEK and db (for firmware), module and artifact. What `KEY.pub` holds stands in
-sprout/signing/public.py. One passphrase opens all key files of a directory.
+sprout/signing/public.py. One passphrase opens all key files, unless their owner changes that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
@@ -21,13 +21,18 @@ from uuid import uuid4
 from cryptography.x509 import Certificate
 
 from sprout.base.errors import SproutError, UsageError
-from sprout.base.files import cannot_write, sweep, write_file
+from sprout.base.files import cannot_write, sweep
 from sprout.signing import pem, token
 from sprout.signing.certificates import Profile, check_role, issue
 from sprout.signing.makers import Kept, Maker
 from sprout.signing.passphrase import Passphrase
 from sprout.signing.pkcs11_uri import MAX_URI_CHARACTERS, TokenUri, parse_uri
-from sprout.signing.private_files import read_private, write_private
+from sprout.signing.private_files import (
+    PUBLIC_DIRECTORY,
+    read_private,
+    write_private,
+    write_public,
+)
 from sprout.signing.public import (
     LEVEL_FILE,
     OWNER_FILE,
@@ -37,7 +42,7 @@ from sprout.signing.public import (
     load_public,
 )
 from sprout.signing.signer import Signer
-from sprout.signing.uninterrupted import uninterrupted
+from sprout.signing.uninterrupted import uninterrupted_until
 
 SUFFIXES = (".key", ".uri")
 _PUBLIC = ".pub"
@@ -158,19 +163,25 @@ def check_new(directory: Path) -> None:
             )
 
 
-def create(directory: Path, profiles: Mapping[str, Profile], maker: Maker, now: datetime) -> Public:
+def create(
+    directory: Path,
+    profiles: Mapping[str, Profile],
+    maker: Maker,
+    now: datetime,
+    held: ExitStack | None = None,
+) -> Public:
     """Make a new key directory and its public half, with a key for each of `profiles`.
 
     Both appear at once when all is done. Raises SproutError when either exists, and whatever
-    `maker` raises; then nothing is left, in a token neither.
+    `maker` raises; then nothing is left, in a token neither. When done, signals wait for `held`.
     """
-    with _undone(maker), _new_pair(directory, maker.keep) as (private, shared):
+    with _undone(maker), _new_pair(directory, maker.keep, held) as (private, shared):
         for role, profile in profiles.items():
             made = maker.make(profile, f"{directory.name}-{role}")
             certificate = issue(profile, made.key, directory.name, now)
             _put(private, shared, role, certificate, made.kept)
         # A level that refuses nothing yet: the machine's variable is to be theirs from the first.
-        write_file(shared / LEVEL_FILE, level_text({}, now))
+        write_public(shared / LEVEL_FILE, level_text({}, now))
     return public(directory)
 
 
@@ -180,22 +191,30 @@ def _put(
     if kept is not None:
         write_private(private / f"{role}{kept.suffix}", kept.data)
     for name, data in certificate_files(role, certificate).items():
-        write_file(shared / name, data)
+        write_public(shared / name, data)
 
 
 def rotate(
-    directory: Path, role: str, profile: Profile, maker: Maker, now: datetime, *, drop: bool
+    directory: Path,
+    role: str,
+    profile: Profile,
+    maker: Maker,
+    now: datetime,
+    *,
+    drop: bool,
+    held: ExitStack | None = None,
 ) -> Public:
     """Make a new key for a role; the old certificate stays trusted as ROLE-N.crt.
 
     The old private key stays as ROLE-N.key, or goes with `drop`; a token keeps its old key, which
-    is the caller's to remove. Raises SproutError, with nothing changed.
+    is the caller's to remove. Raises SproutError, with nothing changed. When done, signals wait for
+    `held`.
     """
     public(directory).certificate(role)
     with _undone(maker):
         made = maker.make(profile, f"{directory.name}-{role}")
         certificate = issue(profile, made.key, directory.name, now)
-        _install(directory, role, certificate, made.kept, drop=drop, done=maker.keep)
+        _install(directory, role, certificate, made.kept, drop=drop, done=maker.keep, held=held)
     return public(directory)
 
 
@@ -222,11 +241,12 @@ def _install(
     *,
     drop: bool = False,
     done: Callable[[], None] | None = None,
+    held: ExitStack | None = None,
 ) -> None:
     shared = public(directory)
     if certificate in shared.of(role):
         raise SproutError(f"{directory}: {role}: has this certificate already", "Nothing to do.")
-    with _replacing(directory, done) as steps:
+    with _replacing(directory, done, held) as steps:
         older = f"{role}-{_highest(shared, role) + 1}"
         if role in shared.certificates:
             old = private_file(directory, role)
@@ -250,17 +270,25 @@ def _highest(shared: Public, role: str) -> int:
     )
 
 
-def open_passphrase(directory: Path, passphrase_file: Path | None) -> Passphrase:
-    """Give the passphrase for a new key file in `directory`: the one that its other files have.
+def open_passphrase(directory: Path, passphrase_file: Path | None, stem: str = "") -> Passphrase:
+    """Give the passphrase for a new key file in `directory`: that of the key `stem` before it, else
+    one that another file there has.
 
-    Raises SproutError when it does not open them or, for the first one, is too short.
+    Raises SproutError when it opens none of them or, for the first one, is too short.
     """
     phrase = Passphrase(passphrase_file, f"Passphrase of {directory.name}")
     files = sorted(directory.glob("*.key")) if directory.is_dir() else []
-    if files:
-        pem.load_key(files[0], phrase)
-    else:
+    files = [path for path in files if path.stem == stem] or files
+    if not files:
         phrase.choose()
+    for path in files:
+        try:
+            pem.load_key(path, phrase)
+        except SproutError:
+            if path == files[-1]:
+                raise
+        else:
+            break
     return phrase
 
 
@@ -277,7 +305,7 @@ class _Steps:
         return staging
 
     def write(self, path: Path, data: bytes) -> None:
-        write_file(self._stage(path), data)
+        write_public(self._stage(path), data)
 
     def write_private(self, path: Path, data: bytes) -> None:
         write_private(self._stage(path), data)
@@ -285,8 +313,8 @@ class _Steps:
     def remove(self, path: Path) -> None:
         self.removed.append(path)
 
-    def make(self, done: Callable[[], None] | None) -> None:
-        with uninterrupted():
+    def make(self, done: Callable[[], None] | None, held: ExitStack | None) -> None:
+        with uninterrupted_until(held):
             for path, staging in self.staged.items():
                 staging.replace(path)
             for path in self.removed:
@@ -297,13 +325,15 @@ class _Steps:
 
 
 @contextmanager
-def _replacing(directory: Path, done: Callable[[], None] | None) -> Iterator[_Steps]:
+def _replacing(
+    directory: Path, done: Callable[[], None] | None, held: ExitStack | None
+) -> Iterator[_Steps]:
     steps = _Steps()
     for folder in (directory, public_directory(directory)):
         sweep(folder)
     try:
         yield steps
-        steps.make(done)
+        steps.make(done, held)
     except OSError as error:
         raise cannot_write(directory, error) from error
     finally:
@@ -313,7 +343,7 @@ def _replacing(directory: Path, done: Callable[[], None] | None) -> Iterator[_St
 
 @contextmanager
 def _new_pair(
-    directory: Path, done: Callable[[], None] | None = None
+    directory: Path, done: Callable[[], None] | None = None, held: ExitStack | None = None
 ) -> Iterator[tuple[Path, Path]]:
     """Give two new directories that become KEY and KEY.pub together, or neither.
 
@@ -323,13 +353,14 @@ def _new_pair(
     places = (directory.absolute(), public_directory(directory))
     staged = tuple(place.with_name(_scratch(place.name)) for place in places)
     try:
-        for staging, mode in zip(staged, (0o700, 0o755), strict=True):
+        for staging, mode in zip(staged, (0o700, PUBLIC_DIRECTORY), strict=True):
             staging.parent.mkdir(parents=True, exist_ok=True)
             sweep(staging.parent)
-            staging.mkdir(mode)
+            staging.mkdir(0o700)
+            staging.chmod(mode)
         yield staged[0], staged[1]
-        write_file(staged[1] / OWNER_FILE, f"{uuid4()}\n".encode())
-        with uninterrupted():
+        write_public(staged[1] / OWNER_FILE, f"{uuid4()}\n".encode())
+        with uninterrupted_until(held):
             _publish(staged, places)
             if done is not None:
                 done()

@@ -8,10 +8,7 @@ kernel/module_signature.c). The result is deterministic: nothing in it depends o
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-from cryptography.x509 import Certificate
 
 from sprout.base.errors import SproutError
 from sprout.signing import cms
@@ -75,26 +72,12 @@ def parse(data: bytes, where: object) -> ModuleSignature | None:
         raise SproutError(f"{where}: module_signature: is no PKCS #7 signature", _HINT)
     if not 0 < size < end:
         raise SproutError(f"{where}: module_signature: sig_len {size:,} cannot be", _HINT)
-    message = cms.parse(data[end - size : end], where)
+    message = cms.parse(data[end - size : end], where, wrapped=True)
     if message.content is not None or message.content_type != cms.DATA:
         raise SproutError(f"{where}: signature: is not over detached data", _HINT)
+    # Both as in the kernel's crypto/asymmetric_keys: pkcs7_verify and pkcs7_sig_note_pkey_algo.
+    if message.attributes is not None:
+        raise SproutError(f"{where}: signature: has signed attributes", _HINT)
+    if message.algorithm != cms.RSA:
+        raise SproutError(f"{where}: signatureAlgorithm: is not rsaEncryption", _HINT)
     return ModuleSignature(data[: end - size], message)
-
-
-def verify(data: bytes, where: object, certificates: Iterable[Certificate]) -> Certificate:
-    """Check that one of `certificates` signed the module, as the kernel does, and give it.
-
-    Raises SproutError when the module is unsigned, damaged, altered, or signed by none of them.
-    """
-    found = parse(data, where)
-    if found is None:
-        raise SproutError(f"{where}: is not signed", "Sign it: sprout sign FILE --key KEY.")
-    trusted = tuple(certificates)
-    named = [row for row in cms.signers(found.message, trusted) if row in trusted]
-    if not named:
-        raise SproutError(
-            f"{where}: signature: by none of the keys that are trusted here",
-            "Name the public keys of whoever signed it with --key.",
-        )
-    cms.verify(found.message, found.content, named[0], where)
-    return named[0]

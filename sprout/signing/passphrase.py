@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from sprout.base.errors import SproutError
-from sprout.signing.private_files import read_private
+from sprout.signing.private_files import leave_no_core, read_private
 
 MIN_CHARACTERS = 8
 MAX_BYTES = 1024
@@ -32,6 +32,7 @@ class Passphrase:
         neither a file nor a terminal.
         """
         if self._value is None:
+            leave_no_core()
             self._value = _from_file(self._file) if self._file else _ask(self._prompt)
         return self._value
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sprout.base.errors import SproutError
 from sprout.signing.certificates import EC_TYPE, PrivateKey, public_key, same_key
 from sprout.signing.passphrase import Passphrase
-from sprout.signing.private_files import read_private
+from sprout.signing.private_files import leave_no_core, read_private
 
 MAX_KEY_BYTES = 64 << 10
 _SEALED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
@@ -32,6 +32,7 @@ def load_key(path: Path, passphrase: Passphrase, *, plain: bool = False) -> Priv
     Raises SproutError when others may read the file, when it is not encrypted PKCS #8, or when the
     passphrase is not its own.
     """
+    leave_no_core()
     data = read_private(path, MAX_KEY_BYTES)
     if b"-----BEGIN" not in data:
         raise SproutError(f"{path}: is no private key in PEM", "Convert it: openssl pkey -in FILE.")

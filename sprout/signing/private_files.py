@@ -1,15 +1,35 @@
-"""Files that only their owner may read: keys, and what opens them."""
+"""Whose the files of key directories are: keys that their owner alone may read, and public files
+that everybody may read and nobody else may change.
+"""
 
 from __future__ import annotations
 
 import os
+import resource
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from sprout.base.errors import SproutError
-from sprout.base.files import cannot_read, cannot_write
+from sprout.base.files import cannot_read, cannot_write, staged_file
 
+PUBLIC_FILE = 0o644
+PUBLIC_DIRECTORY = 0o755
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_NO_CORE = 1
+
+
+def leave_no_core() -> None:
+    """Keep this process, which is about to hold a secret, from leaving a core dump of it.
+
+    A limit of 1 is below the smallest core file, and the one that Linux also heeds where dumps go
+    to a program (fs/coredump.c), which 0 does not stop. A limit that is lower already stays. That
+    suffices without prctl(PR_SET_DUMPABLE), which would also take /proc/self/fd from the user.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    limit = _NO_CORE if hard == resource.RLIM_INFINITY else min(_NO_CORE, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
 
 
 def read_private(path: Path, limit: int, *, pipe: bool = False) -> bytes:
@@ -68,3 +88,38 @@ def write_private(path: Path, data: bytes) -> None:
             os.fsync(number)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def write_public(path: Path, data: bytes) -> None:
+    """Write `data` to `path` in one step, with mode 0644 under any umask; raises SproutError."""
+    with staged_file(path) as staging:
+        staging.write_bytes(data)
+        staging.chmod(PUBLIC_FILE)
+
+
+def check_public(directory: Path, entries: Iterable[Path]) -> None:
+    """Refuse a directory of public keys that anybody but this user and root can change.
+
+    Raises SproutError; also when it cannot be looked at.
+    """
+    for path in (directory, *entries):
+        if path == directory or not path.name.startswith("."):  # scratch of others may go away
+            _check_unchanged(path)
+
+
+def _check_unchanged(path: Path) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    if status.st_uid not in (0, os.geteuid()):
+        raise SproutError(
+            f"{path}: belongs to user {status.st_uid}, who decides what it trusts",
+            "Use a copy of your own, made from where you trust it.",
+        )
+    if status.st_mode & _OTHERS_WRITE:
+        mode = stat.S_IMODE(status.st_mode)
+        raise SproutError(
+            f"{path}: other users may change whom it trusts (mode {mode:04o})",
+            f"Check what is in it, then run: chmod go-w {path}",
+        )

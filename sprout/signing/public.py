@@ -20,10 +20,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import Certificate
 
 from sprout.base.errors import SproutError
-from sprout.base.files import cannot_read, read_bounded, write_file
+from sprout.base.files import cannot_read
 from sprout.format import levels
 from sprout.signing import siglist
-from sprout.signing.certificates import ROLES, public_key, read_certificate
+from sprout.signing.certificates import MAX_CERTIFICATE_BYTES, ROLES, parse_certificate, public_key
+from sprout.signing.private_files import check_public, write_public
+from sprout.signing.reading import read_optional, read_regular
 from sprout.signing.trust import MAX_LEVEL_BYTES, parse_levels
 
 OWNER_FILE = "owner.guid"
@@ -71,7 +73,8 @@ class Public:
 def load_public(directory: Path) -> Public:
     """Read a directory `KEY.pub`.
 
-    Raises SproutError naming the file that is missing, damaged or of the wrong kind.
+    Raises SproutError naming the file that is missing, damaged, of the wrong kind, or open to
+    changes by other users.
     """
     try:
         entries = sorted(directory.iterdir())
@@ -79,12 +82,13 @@ def load_public(directory: Path) -> Public:
         raise cannot_read(directory, error) from error
     if len(entries) > _MAX_ENTRIES:
         raise SproutError(f"{directory}: holds more than {_MAX_ENTRIES} files", "Name a KEY.pub.")
+    check_public(directory, entries)
     certificates = {
-        path.stem: read_certificate(path)
+        path.stem: parse_certificate(read_regular(path, MAX_CERTIFICATE_BYTES), path)
         for path in entries
         if path.suffix == ".crt" and _STEM.fullmatch(path.stem)
     }
-    dbx = _optional(directory / DBX_FILE, siglist.MAX_LIST_BYTES)
+    dbx = read_optional(directory / DBX_FILE, siglist.MAX_LIST_BYTES) or b""
     siglist.parse(dbx, directory / DBX_FILE)
     return Public(
         directory=directory,
@@ -95,12 +99,8 @@ def load_public(directory: Path) -> Public:
     )
 
 
-def _optional(path: Path, limit: int) -> bytes:
-    return read_bounded(path, limit) if path.exists() else b""
-
-
 def _owner(path: Path) -> UUID:
-    text = read_bounded(path, _MAX_OWNER_BYTES).decode("ascii", "replace").strip()
+    text = read_regular(path, _MAX_OWNER_BYTES).decode("ascii", "replace").strip()
     try:
         return UUID(text)
     except ValueError:
@@ -108,7 +108,7 @@ def _owner(path: Path) -> UUID:
 
 
 def _levels(path: Path) -> dict[str, int]:
-    text = _optional(path, MAX_LEVEL_BYTES).decode("utf-8", "replace")
+    text = (read_optional(path, MAX_LEVEL_BYTES) or b"").decode("utf-8", "replace")
     rows = parse_levels(text, path)
     levels.pack(rows)  # refuses what the table on the machine cannot hold
     return rows
@@ -123,8 +123,8 @@ def certificate_files(stem: str, certificate: Certificate) -> dict[str, bytes]:
     return files
 
 
-def revoke(public: Public, row: siglist.SignatureList) -> bool:
-    """Add a signature list to what is revoked; give False when all of it was there already.
+def revoke(public: Public, *rows: siglist.SignatureList) -> bool:
+    """Add signature lists to what is revoked; give False when all of them were there already.
 
     Raises SproutError when the file cannot be written.
     """
@@ -134,10 +134,14 @@ def revoke(public: Public, row: siglist.SignatureList) -> bool:
         for known in siglist.parse(public.dbx, path)
         for signature in known.signatures
     }
-    if all((row.type, signature.data) in there for signature in row.signatures):
-        return False
-    write_file(path, public.dbx + siglist.pack([row]))
-    return True
+    new = [
+        row
+        for row in rows
+        if any((row.type, signature.data) not in there for signature in row.signatures)
+    ]
+    if new:
+        write_public(path, public.dbx + siglist.pack(new))
+    return bool(new)
 
 
 def set_levels(public: Public, changes: dict[str, int], now: datetime, *, lower: bool) -> None:
@@ -153,7 +157,7 @@ def set_levels(public: Public, changes: dict[str, int], now: datetime, *, lower:
                 f"{path}: {component}: {generation} is below {before}, which is set already",
                 "A lower level lets revoked images boot again; use --force if that is wanted.",
             )
-    write_file(path, level_text(public.levels | changes, now))
+    write_public(path, level_text(public.levels | changes, now))
 
 
 def level_text(rows: dict[str, int], now: datetime) -> bytes:

@@ -18,12 +18,17 @@ from sprout.base.errors import SproutError
 
 X509 = UUID("a5c059a1-94e4-4aa7-87b5-ab155c2bf072")  # a certificate in DER
 SHA256 = UUID("c1c41626-504c-4092-aca9-41f936934328")  # an image's Authenticode digest
+SHA1 = UUID("826ca512-cf10-4ac9-b187-be01496631bd")  # the same, by other algorithms
+SHA384 = UUID("ff3e5307-9fd0-48c9-85f1-8ad56c701e01")
+SHA512 = UUID("093e0fae-a6c4-4f50-9f1b-d41e2b89c19a")
 X509_SHA256 = UUID("3bd2a492-96c0-4079-b420-fcf98ef103ed")  # TBSCertificate's digest and EFI_TIME
 
 MAX_LIST_BYTES = 1 << 20  # far more than firmware has room for
 _HEADER = struct.Struct("<16sIII")
 _OWNER_BYTES = 16
-_DATA_BYTES = {SHA256: 32, X509_SHA256: 48}
+_DIGEST_BYTES = {SHA1: 20, SHA256: 32, SHA384: 48, SHA512: 64}
+IMAGE_TYPES = frozenset(_DIGEST_BYTES)
+_DATA_BYTES = {**_DIGEST_BYTES, X509_SHA256: 48}
 _TYPES = (X509, *_DATA_BYTES)
 _HINT = "Make the file again; this one is damaged or no list of signatures."
 
@@ -50,20 +55,15 @@ def x509(owner: UUID, certificate: Certificate) -> SignatureList:
     return SignatureList(X509, (SignatureData(owner, data),))
 
 
-def sha256(owner: UUID, digests: Iterable[bytes]) -> SignatureList:
-    """Give the list that trusts or revokes images by their Authenticode SHA-256."""
-    return SignatureList(SHA256, tuple(SignatureData(owner, digest) for digest in digests))
+def images(owner: UUID, digests: Iterable[bytes]) -> SignatureList:
+    """Give the list that trusts or revokes images by Authenticode digests of one algorithm.
 
-
-def x509_sha256(owner: UUID, digests: Iterable[bytes]) -> SignatureList:
-    """Give the list that revokes certificates by the SHA-256 of their TBSCertificate.
-
-    The time of revocation is left zero: whatever they signed, at any time, is revoked.
+    Their length tells it: SHA-1, SHA-256, SHA-384 or SHA-512. `pack` refuses all others.
     """
-    revoked_for_ever = bytes(16)
-    return SignatureList(
-        X509_SHA256, tuple(SignatureData(owner, digest + revoked_for_ever) for digest in digests)
-    )
+    rows = tuple(SignatureData(owner, digest) for digest in digests)
+    size = len(rows[0].data) if rows else 0
+    known = (kind for kind, length in _DIGEST_BYTES.items() if length == size)
+    return SignatureList(next(known, SHA256), rows)
 
 
 def pack(lists: Iterable[SignatureList]) -> bytes:
@@ -87,8 +87,8 @@ def pack(lists: Iterable[SignatureList]) -> bytes:
 def parse(data: bytes, where: object) -> tuple[SignatureList, ...]:
     """Read signature lists; `where` names their origin in errors.
 
-    Raises SproutError naming the field when a size is wrong or a type is not one of X509, SHA256
-    and X509_SHA256: what cannot be understood cannot be judged either.
+    Raises SproutError naming the field when a size is wrong or a type is not one of those named
+    above: what cannot be understood cannot be judged either.
     """
     if len(data) > MAX_LIST_BYTES:
         raise _error(where, 0, "", f"longer than the {MAX_LIST_BYTES:,} bytes allowed here")

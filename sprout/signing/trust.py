@@ -15,9 +15,11 @@ from cryptography import x509
 from cryptography.x509 import Certificate
 
 from sprout.base.errors import SproutError
-from sprout.base.files import cannot_read, read_bounded
+from sprout.base.files import cannot_read
 from sprout.signing import siglist
 from sprout.signing.certificates import MAX_CERTIFICATE_BYTES, parse_certificate
+from sprout.signing.private_files import check_public
+from sprout.signing.reading import read_optional, read_regular
 
 MAX_LEVEL_BYTES = 64 << 10
 MAX_GENERATION = (1 << 31) - 1
@@ -32,9 +34,9 @@ class Trust:
     """Whom and what to believe.
 
     `images` and `modules` are the certificates whose keys may sign either. `revoked_digests` are
-    Authenticode SHA-256 of images, `revoked_certificates` hold for all that descends from them,
-    `revoked_tbs` are SHA-256 of TBSCertificates. `levels` is the lowest generation of each SBAT
-    component that boots; `None` where no level is set.
+    Authenticode digests of images, by any algorithm that dbx may use, `revoked_certificates` hold
+    for all that descends from them, `revoked_tbs` are SHA-256 of TBSCertificates. `levels` is the
+    lowest generation of each SBAT component that boots; `None` where no level is set.
     """
 
     images: tuple[Certificate, ...] = ()
@@ -87,7 +89,7 @@ def revocations(data: bytes, where: object) -> Trust:
     certificates: list[Certificate] = []
     for row in siglist.parse(data, where):
         for signature in row.signatures:
-            if row.type == siglist.SHA256:
+            if row.type in siglist.IMAGE_TYPES:
                 digests.add(signature.data)
             elif row.type == siglist.X509_SHA256:
                 # Whatever the time of revocation: nothing here can prove when something was signed.
@@ -122,7 +124,7 @@ def parse_levels(text: str, where: object) -> dict[str, int]:
 
 
 def _read_certificate(path: Path) -> Certificate:
-    return _certificate(read_bounded(path, MAX_CERTIFICATE_BYTES), path)
+    return _certificate(read_regular(path, MAX_CERTIFICATE_BYTES), path)
 
 
 def _certificate(data: bytes, where: object) -> Certificate:
@@ -154,11 +156,13 @@ def _directory(path: Path) -> Trust:
             "Name the KEY.pub that `sprout keys new KEY` made, or a certificate.",
         )
     revoked = Trust()
-    if (dbx := folder / "dbx.esl").exists():
-        revoked = revocations(read_bounded(dbx, siglist.MAX_LIST_BYTES), dbx)
+    dbx = folder / "dbx.esl"
+    if (lists := read_optional(dbx, siglist.MAX_LIST_BYTES)) is not None:
+        revoked = revocations(lists, dbx)
     levels = None
-    if (level := folder / "sbat-level.csv").exists():
-        levels = parse_levels(_text(level), level)
+    level = folder / "sbat-level.csv"
+    if (rows := read_optional(level, MAX_LEVEL_BYTES)) is not None:
+        levels = parse_levels(_text(rows, level), level)
     own = Trust(images=tuple(roles["db"]), modules=tuple(roles["module"]), levels=levels or None)
     return merged(own, revoked)
 
@@ -170,13 +174,14 @@ def _certificate_files(folder: Path) -> Iterator[tuple[str, Path]]:
         raise cannot_read(folder, error) from error
     if len(entries) > _MAX_FILES:
         raise SproutError(f"{folder}: holds more than {_MAX_FILES} files", "Name a KEY.pub.")
+    check_public(folder, entries)
     for entry in entries:
         if (match := _ROLE_FILE.fullmatch(entry.name)) is not None:
             yield match[1], entry
 
 
-def _text(path: Path) -> str:
+def _text(data: bytes, path: Path) -> str:
     try:
-        return read_bounded(path, MAX_LEVEL_BYTES).decode("ascii")
+        return data.decode("ascii")
     except UnicodeDecodeError as error:
         raise SproutError(f"{path}: is not ASCII", _LEVEL_HINT) from error

@@ -3,8 +3,9 @@
 For images the rule is UEFI's (specification 2.10, section 32.5.3.3, as edk2 applies it in
 SecurityPkg, DxeImageVerificationLib): at least one signature has to lead to a trusted certificate,
 and neither the image's digest nor any of its signers may be revoked: what is revoked wins. The
-stub's own rule comes on top (SBAT), and two that no firmware has: validity in time, and the digest
-of the whole file, which covers the bytes that Authenticode leaves out.
+stub's own rule comes on top (SBAT), and some that no firmware has: validity in time, the digest of
+the whole file, which covers the bytes that Authenticode leaves out, and no leniency with keys,
+algorithms and encodings.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from sprout.base.errors import SproutError
 from sprout.format import pe
 from sprout.signing import authenticode, cms, modules
 from sprout.signing.certificates import fingerprint
-from sprout.signing.chain import chains
+from sprout.signing.chain import chains, trusted_chain
 from sprout.signing.generations import check_generations
 from sprout.signing.trust import Trust
 
 By = Literal["firmware", "kernel", "stub", "sprout"]
+_SAID = {"sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
 
 
 class Reason(StrEnum):
@@ -46,7 +48,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why something is refused, who refuses it (`sprout`: nobody but this tool), and in words."""
+    """Why something is refused, who refuses it for certain, and in words.
+
+    `sprout` is this tool: others may refuse it too, such as much that is malformed, or they do not.
+    """
 
     reason: Reason
     by: By
@@ -109,25 +114,22 @@ def verify_image(
     question = _Question(trust, trust.images, (), at or datetime.now(UTC), "firmware")
     signatures: tuple[Judged, ...] = ()
     try:
-        own = authenticode.image_digest(data, where)
-        if own in trust.revoked_digests:
-            text = f"dbx holds its Authenticode SHA-256 {own.hex()}"
-            refusals.append(Refusal(Reason.REVOKED_HASH, "firmware", text))
-        digests = {"sha256": own}
-        signatures = tuple(
-            _judge_image(row, data, where, question, digests)
-            for row in authenticode.signatures(data, where)
-        )
+        found = authenticode.signatures(data, where)
+        digests: dict[str, bytes] = {}
+        refusals += _revoked_digests(data, where, trust, found, digests)
+        signatures = tuple(_judge_image(row, data, where, question, digests) for row in found)
     except SproutError as error:
-        refusals.append(_malformed(error, where, "firmware"))
+        refusals.append(_malformed(error, where))
     else:
         refusals += _overall(signatures, "firmware")
         try:
             below = check_generations(data, where, trust.levels)
         except SproutError as error:
-            refusals.append(_malformed(error, where, "stub"))
+            refusals.append(_malformed(error, where))
         else:
-            refusals += [Refusal(Reason.SBAT, "stub", text) for text in below]
+            refusals += [
+                Refusal(Reason.SBAT, "stub" if row.by_stub else "sprout", row.text) for row in below
+            ]
     return Verdict("image", sha256, signatures, tuple(refusals))
 
 
@@ -150,7 +152,7 @@ def verify_module(
         if (found := modules.parse(data, where)) is not None:
             signatures = (_judge(found.message, found.content, where, question),)
     except SproutError as error:
-        refusals.append(_malformed(error, where, "kernel"))
+        refusals.append(_malformed(error, where))
     else:
         refusals += _overall(signatures, "kernel")
     return Verdict("module", sha256, signatures, tuple(refusals))
@@ -175,8 +177,34 @@ def _sha256(data: pe.Buffer) -> str:
         return hashlib.sha256(view).hexdigest()
 
 
-def _malformed(error: SproutError, where: object, by: By) -> Refusal:
-    return Refusal(Reason.MALFORMED, by, error.message.removeprefix(f"{where}: "))
+def _malformed(error: SproutError, where: object) -> Refusal:
+    # Readers differ in what they forgive: this one forgives nothing, and knows of no other.
+    return Refusal(Reason.MALFORMED, "sprout", error.message.removeprefix(f"{where}: "))
+
+
+def _revoked_digests(
+    data: pe.Buffer,
+    where: object,
+    trust: Trust,
+    signatures: tuple[authenticode.Signature, ...],
+    digests: dict[str, bytes],
+) -> list[Refusal]:
+    """Give a refusal for each digest of the image that dbx holds, whatever the signatures use.
+
+    Firmware looks only by the algorithms that they use. `digests` holds what was worked out.
+    """
+    used = {authenticode.HASHES.get(row.message.digest) for row in signatures}
+    sizes = {len(digest) for digest in trust.revoked_digests}
+    refusals = []
+    for algorithm, said in _SAID.items():
+        if hashlib.new(algorithm).digest_size not in sizes:
+            continue
+        own = digests[algorithm] = authenticode.image_digest(data, where, algorithm)
+        if own in trust.revoked_digests:
+            text = f"dbx holds its Authenticode {said} {own.hex()}"
+            by: By = "firmware" if algorithm in used else "sprout"
+            refusals.append(Refusal(Reason.REVOKED_HASH, by, text))
+    return refusals
 
 
 def _overall(signatures: tuple[Judged, ...], by: By) -> list[Refusal]:
@@ -222,38 +250,73 @@ def _judge(
         text = f"is signed with a certificate that is {carried}"
         return Judged(None, None, None, Refusal(Reason.STRANGER, question.by, text))
     pool = message.certificates
-    leaf, problem = _signing(message, content, named, where)
+    # Of several certificates with the same name and number OpenSSL takes the first.
+    tried = named[:1] if question.by == "firmware" else named
+    leaf, problem = _signing(message, content, tried, where, question.by)
     if altered:
-        problem = "was altered after it was signed"
+        text = "was altered after it was signed"
+        problem = Refusal(Reason.ALTERED, question.by, text)
     anchor = None
-    refusal = None
+    refusal = problem
     if (culprit := _revoked(named, pool, question)) is not None:
+        certain = problem is None and _seen_revoked(leaf, pool, question)
         text = f"dbx holds {subject(culprit)}"
-        refusal = Refusal(Reason.REVOKED_CERTIFICATE, question.by, text)
+        by: By = question.by if certain else "sprout"
+        refusal = Refusal(Reason.REVOKED_CERTIFICATE, by, text)
     elif problem is not None:
-        refusal = Refusal(Reason.ALTERED, question.by, problem)
-    elif trusted := chains(leaf, pool, question.anchors):
+        pass
+    elif trusted := _trusted(leaf, pool, question):
         chain, refusal = _in_time(trusted, question.at)
         anchor = subject(chain[-1])
     else:
         text = f"is signed by {subject(leaf)}, which is not trusted"
+        if chains(leaf, pool, question.anchors):
+            text += ": what its certificates say of themselves forbids the way to one that is"
         refusal = Refusal(Reason.STRANGER, question.by, text)
     return Judged(subject(leaf), fingerprint(leaf), anchor, refusal)
 
 
 def _signing(
-    message: cms.SignedData, content: bytes, named: Iterable[Certificate], where: object
-) -> tuple[Certificate, str | None]:
+    message: cms.SignedData,
+    content: bytes,
+    named: Iterable[Certificate],
+    where: object,
+    by: By,
+) -> tuple[Certificate, Refusal | None]:
     """Give that of the named certificates whose key signed, else one of them and what is wrong."""
     for certificate in named:
         problem = None
         try:
             cms.verify(message, content, certificate, where)
         except SproutError as error:
-            problem = error.message.removeprefix(f"{where}: ")
+            text = error.message.removeprefix(f"{where}: ")
+            own: By = "sprout" if isinstance(error, cms.StricterError) else by
+            problem = Refusal(Reason.ALTERED, own, text)
         if problem is None:
             break
     return certificate, problem
+
+
+def _trusted(
+    leaf: Certificate, pool: tuple[Certificate, ...], question: _Question
+) -> tuple[tuple[Certificate, ...], ...]:
+    """Give a chain from the signer to each trusted certificate that it leads to."""
+    if question.by == "kernel" and leaf in question.anchors:
+        return ((leaf,),)  # the kernel asks nothing of a certificate that it has
+    found = (trusted_chain(leaf, pool, anchor) for anchor in question.anchors)
+    return tuple(chain for chain in found if chain is not None)
+
+
+def _seen_revoked(leaf: Certificate, pool: tuple[Certificate, ...], question: _Question) -> bool:
+    """Tell whether firmware finds the signer revoked as well, which follows fewer ways."""
+    revoked = question.trust.revoked_certificates
+    if any(trusted_chain(leaf, pool, row) is not None for row in revoked):
+        return True
+    return any(_tbs_digest(row) in question.trust.revoked_tbs for row in (leaf, *pool))
+
+
+def _tbs_digest(certificate: Certificate) -> bytes:
+    return hashlib.sha256(certificate.tbs_certificate_bytes).digest()
 
 
 def _revoked(
@@ -273,7 +336,7 @@ def _revoked(
         # edk2 looks at every certificate that the signature carries, and at the trusted one.
         reached = [row for chain in chains(leaf, pool, question.anchors) for row in chain]
         for row in (leaf, *pool, *reached):
-            if hashlib.sha256(row.tbs_certificate_bytes).digest() in trust.revoked_tbs:
+            if _tbs_digest(row) in trust.revoked_tbs:
                 return row
     return None
 

@@ -139,7 +139,7 @@ def test_enforcing_machine_takes_its_owners_writes_alone(
         DEFAULT_PATH: sign_image(zone, [keys.old], "zone"),
     }
     revoked = siglist.pack([siglist.x509(OWNER, keys.db.certificate)])
-    unrelated = siglist.pack([siglist.sha256(OWNER, [bytes(32)])])
+    unrelated = siglist.pack([siglist.images(OWNER, [bytes(32)])])
     both = trusting(keys.db, keys.old)
     writes = [
         Write(well_known("db", both), keys.kek, LATER),

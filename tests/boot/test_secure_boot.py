@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import built
 from meddler import IMAGE_PATH, build_meddler
+from memory_signers import revoked_tbs
 from secure import (
     DEFAULT_PATH,
     ENROLLED,
@@ -161,11 +162,10 @@ def test_every_altered_image_is_refused_and_then_the_good_one_boots(
     names = {f"T/{number}.EFI": name for number, name in enumerate(images)}
     files = {path: images[name] for path, name in names.items()} | {DEFAULT_PATH: good}
     disk = make_disk_of(tmp_path / "disk.img", files)
-    older = hashlib.sha256(keys.older.certificate.tbs_certificate_bytes).digest()
     dbx = [
-        siglist.sha256(OWNER, [image_digest(revoked, "zone")]),
+        siglist.images(OWNER, [image_digest(revoked, "zone")]),
         siglist.x509(OWNER, keys.old.certificate),
-        siglist.x509_sha256(OWNER, [older]),
+        revoked_tbs(OWNER, keys.older.certificate),
     ]
     variables = enrolled(keys, db=[keys.db, keys.old, keys.older], dbx=dbx)
     store = make_store(tmp_path / "store.fd", [*variables, *boot_options(disk, list(files))])

@@ -34,7 +34,7 @@ def owner(sprout: Sprout, tmp_path: Path, tree: Path, zone_disk: Path) -> Owner:
 def test_image_is_signed_and_boots_where_nothing_else_does(
     owner: Owner, tree: Path, tmp_path: Path
 ) -> None:
-    secret = ("--passphrase-file", tmp_path / "pass")
+    secret = ("--pin-file", tmp_path / "pass")
     # Booting signs what is not signed yet, and needs no passphrase once it is.
     booted = owner("boot", "zone", "--secure-boot", "--key", "fleet", *secret)
     assert booted.status == 0, booted.stderr.decode()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from memory_signers import NOW, signer
+from memory_signers import NOW, revoked_tbs, signer
 from small_pe import pe_with_sbat
 
 from sprout.base.errors import SproutError
@@ -25,8 +25,9 @@ MODULE = b"\x7fELF\2\1\1".ljust(16, b"\0") + b"\1\0" + bytes(100)
 DBX = siglist.pack(
     [
         siglist.x509(OWNER, LEAF.certificate),
-        siglist.sha256(OWNER, [bytes(32), b"\1" * 32]),
-        siglist.x509_sha256(OWNER, [b"\2" * 32]),
+        siglist.images(OWNER, [bytes(32), b"\1" * 32]),
+        siglist.images(OWNER, [bytes(48)]),
+        revoked_tbs(OWNER, LEAF.certificate),
     ]
 )
 IMAGE = authenticode.sign_image(pe_with_sbat(2), [LEAF], "image")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         maker = FileMaker(passphrase())
         keyring.rotate(folder / "release", role, profiles()[role], maker, TIME, drop=False)
     shared = keyring.public(folder / "release")
-    revoke(shared, siglist.sha256(shared.owner, [b"\x11" * 32]))
+    revoke(shared, siglist.images(shared.owner, [b"\x11" * 32]))
     set_levels(shared, {"sprout-stub": 2}, TIME, lower=False)
     secret_file(folder / "pass")
     return folder
@@ -119,8 +120,9 @@ def test_detached_signatures_give_the_same_files(
             check([*sign, folder / "release" / key, *names], "openssl", cwd=tmp_path / "ex")
     attached = enroll(folder, "--attach", tmp_path / "ex", "--no-pk", "-o", tmp_path / "out")
     assert attached.status == 0, attached.stderr.decode()
-    for path in enrolled.iterdir():
-        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
+    for path in (path for path in enrolled.rglob("*") if path.is_file()):
+        name = path.relative_to(enrolled)
+        assert (tmp_path / "out" / name).read_bytes() == path.read_bytes(), name
 
     (tmp_path / "ex/db.sig").write_bytes(bytes(256))
     wrong = enroll(folder, "--attach", tmp_path / "ex", "-o", tmp_path / "wrong")
@@ -128,17 +130,93 @@ def test_detached_signatures_give_the_same_files(
     assert not (tmp_path / "wrong").exists()
 
 
+def test_efivarfs_files_are_the_same_writes(enrolled: Path) -> None:
+    found = {str(path.relative_to(enrolled)): path for path in enrolled.glob("efivars*/*")}
+    for label, name in {
+        **{label: label for label in (*FIRMWARE, "dbx", levels.VARIABLE)},
+        **{"PK-update": "PK", "noPK": "PK"},
+    }.items():
+        folder = "efivars" if label == name else f"efivars-{label}"
+        path = found.pop(f"{folder}/{name}-{VENDOR_OF[name]}")
+        auth = (enrolled / f"{label}.auth").read_bytes()
+        assert path.read_bytes() == b"\x27\0\0\0" + auth
+    assert not found
+
+
+def part_of(folder: Path, target: Path, *stems: str) -> Path:
+    """Give a copy of the keys that has the private keys `stems` alone."""
+    shutil.copytree(folder / "release.pub", target / "release.pub")
+    (target / "release").mkdir(0o700)
+    for stem in stems:
+        shutil.copy2(folder / f"release/{stem}.key", target / "release")
+    return target
+
+
+def test_keys_that_are_not_here_leave_out_what_they_sign(folder: Path, tmp_path: Path) -> None:
+    apart = part_of(folder, tmp_path, "KEK-1", "KEK", "db")
+    words = ["--passphrase-file", str(folder / "pass"), "--time", WRITTEN_AT]
+    output = enroll(apart, "-o", tmp_path / "out", *words)
+    assert output.status == 0, output.stderr.decode()
+    said = output.stdout.decode()
+    for label, stem in (("KEK", "PK"), ("PK", "PK"), ("PK-update", "PK-1")):
+        assert f"{label + '.auth':<16} left out: the private key {stem} is not here" in said
+    written = {path.name for path in (tmp_path / "out").glob("*.auth")}
+    assert written == {"db.auth", "dbx.auth", "SbatLevel.auth"}
+    assert "SbatLevel.auth   signed by KEK-1" in said
+    assert (tmp_path / "out/OVMF_VARS.fd").exists()  # what it takes is public
+
+    # A key file that is put back is found again.
+    shutil.copy2(folder / "release/PK.key", apart / "release")
+    again = enroll(apart, "-o", tmp_path / "out", *words)
+    assert again.status == 0, again.stderr.decode()
+    assert "PK.auth          signed by PK" in again.stdout.decode()
+
+    for path in (apart / "release").iterdir():
+        path.unlink()
+    none = enroll(apart, "-o", tmp_path / "none", *words, "--only", "dbx")
+    assert_one_error(none, "has no private key KEK")
+    assert not (tmp_path / "none").exists()
+
+
+def test_only_some_variables(folder: Path, tmp_path: Path) -> None:
+    apart = part_of(folder, tmp_path, "KEK-1", "KEK")
+    words = ["--only", "dbx,SbatLevel", "--time", WRITTEN_AT]
+    secret = ["--passphrase-file", str(folder / "pass")]
+    output = enroll(apart, "-o", tmp_path / "out", *words, *secret)
+    assert output.status == 0, output.stderr.decode()
+    assert "left out" not in output.stdout.decode()
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    names = {"dbx.auth", "dbx.esl", "SbatLevel.auth", "SbatLevel.bin", "efivars"}
+    assert files == names
+    exported = enroll(apart, "--export", tmp_path / "ex", *words)
+    assert exported.status == 0, exported.stderr.decode()
+    tbs = {path.name for path in (tmp_path / "ex").iterdir()}
+    assert tbs == {"dbx.tbs", "SbatLevel.tbs", "time"}
+    signers = keyring.open_signers(apart / "release", ("KEK", "KEK-1"), folder / "pass")
+    for name, stem in (("dbx", "KEK"), ("SbatLevel", "KEK-1")):
+        signature = signers[stem].sign((tmp_path / f"ex/{name}.tbs").read_bytes(), name)
+        (tmp_path / f"ex/{name}.sig").write_bytes(signature)
+    attach = ["--attach", str(tmp_path / "ex"), "--only", "dbx,SbatLevel"]
+    attached = enroll(apart, "-o", tmp_path / "attached", *attach)
+    assert attached.status == 0, attached.stderr.decode()
+    for name in ("dbx.auth", "SbatLevel.auth"):
+        again = (tmp_path / "attached" / name).read_bytes()
+        assert again == (tmp_path / "out" / name).read_bytes()
+
+
 def test_order_suits_a_machine_in_setup_mode(shared: Public) -> None:
-    rows = writes(shared, TIME, lambda _: True, remove_pk=True)
+    rows = writes(shared, TIME, "KEK-1", remove_pk=True)
     assert [row.label for row in rows] == [
         *("dbx", "db", "KEK", levels.VARIABLE, "PK"),
         *("PK-update", "noPK"),
     ]
-    rows = writes(shared, TIME, lambda stem: "-" not in stem)
+    rows = writes(shared, TIME, level_owner(shared, lambda stem: "-" not in stem))
     assert {row.label: row.stem for row in rows} == {
         **{"dbx": "KEK", "db": "KEK", "KEK": "PK"},
-        **{levels.VARIABLE: "KEK", "PK": "PK"},
+        **{levels.VARIABLE: "KEK", "PK": "PK", "PK-update": "PK-1"},
     }
+    rows = writes(shared, TIME, "KEK", only=("dbx", levels.VARIABLE))
+    assert [row.label for row in rows] == ["dbx", levels.VARIABLE]
 
 
 def test_owner_of_the_level_can_be_named(shared: Public) -> None:
@@ -163,6 +241,8 @@ def test_other_files_are_never_replaced(folder: Path, tmp_path: Path) -> None:
         (["-o", "x", "--export", "y"], "one of -o DIR and --export DIR is needed", 2),
         (["-o", "x", "--time", "yesterday"], "--time: yesterday: is no time", 1),
         (["-o", "x", "--time", "2026-13-01T00:00:00Z"], "is no time", 1),
+        (["-o", "x", "--only", "dbx,dby"], "dbx,dby: is not of PK, KEK, db, dbx", 2),
+        (["-o", "x", "--only", "dbx", "--no-pk"], "--no-pk: is a write of PK", 2),
         (["-o", "x", "--attach", "nowhere"], "time: cannot be read", 1),
         (["-o", "x", "--level-key", "db", "--time", WRITTEN_AT], "db: is no KEK here", 1),
     ],

@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from memory_signers import signer
+from memory_signers import NOW, signer
 
 from sprout.build.cache import cache_root
 from sprout.signing import modules
+from sprout.signing.trust import Trust
+from sprout.signing.verify import verify_module
 
 KEYS = {bits: signer(f"module {bits}", bits=bits) for bits in (2048, 3072)}
 
@@ -56,7 +58,8 @@ def test_what_sign_file_makes_verifies(
     key, certificate = own.write(tmp_path, "module")
     target = tmp_path / "signed.ko"
     run(sign_file, *words, digest, key, certificate, module, target)
-    assert modules.verify(target.read_bytes(), target, [own.certificate]) == own.certificate
+    trust = Trust(modules=(own.certificate,))
+    assert verify_module(target.read_bytes(), target, trust, at=NOW).accepted
 
 
 @pytest.mark.parametrize("bits", KEYS)

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from memory_signers import signer
+from memory_signers import revoked_tbs, signer
 
 from sprout.signing import siglist, variables
 
@@ -24,8 +24,8 @@ def run(*command: str | Path) -> None:
 
 
 def everything() -> bytes:
-    lists = [siglist.x509(OWNER, DB.certificate), siglist.sha256(OWNER, DIGESTS)]
-    return siglist.pack([*lists, siglist.x509_sha256(OWNER, [b"\1" * 32])])
+    lists = [siglist.x509(OWNER, DB.certificate), siglist.images(OWNER, DIGESTS)]
+    return siglist.pack([*lists, revoked_tbs(OWNER, DB.certificate)])
 
 
 def test_list_is_the_one_that_efitools_make(tmp_path: Path) -> None:

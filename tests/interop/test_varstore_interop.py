@@ -22,7 +22,7 @@ OWNER = UUID("9d1e4f0a-2b57-4a53-8f1c-5f3f0f6f2b11")
 def test_virt_firmware_reads_our_store(tmp_path: Path) -> None:
     certificate = signer("db").certificate
     trusted = siglist.pack([siglist.x509(OWNER, certificate)])
-    revoked = siglist.pack([siglist.sha256(OWNER, [bytes(range(32))])])
+    revoked = siglist.pack([siglist.images(OWNER, [bytes(range(32))])])
     written = [
         *(well_known(name, trusted, TIME) for name in ("PK", "KEK", "db")),
         well_known("dbx", revoked, TIME),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from uuid import UUID
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
+
+from sprout.signing import siglist
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -58,6 +63,24 @@ def signer(
     serial: int | None = None,
 ) -> MemorySigner:
     """Give a signer with a certificate of its own making, or one that `issuer` issued."""
+    own_key = x509.SubjectKeyIdentifier.from_public_key(rsa_key(name, bits).public_key())
+    extensions = [(x509.BasicConstraints(ca=ca, path_length=None), True), (own_key, False)]
+    return certified(
+        name, extensions, bits=bits, issuer=issuer, begins=begins, ends=ends, serial=serial
+    )
+
+
+def certified(
+    name: str,
+    extensions: Iterable[tuple[x509.ExtensionType, bool]],
+    *,
+    bits: int = 2048,
+    issuer: MemorySigner | None = None,
+    begins: datetime = NOW - timedelta(days=1),
+    ends: datetime = NOW + timedelta(days=3650),
+    serial: int | None = None,
+) -> MemorySigner:
+    """Give a signer whose certificate has these extensions, each critical or not."""
     key = rsa_key(name, bits)
     own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
@@ -68,10 +91,17 @@ def signer(
         .serial_number(serial or x509.random_serial_number())
         .not_valid_before(begins)
         .not_valid_after(ends)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
     return MemorySigner(key, builder.sign(issuer.key if issuer else key, hashes.SHA256()))
+
+
+def revoked_tbs(owner: UUID, certificate: x509.Certificate) -> siglist.SignatureList:
+    """Give the list that revokes a certificate by the SHA-256 of its TBSCertificate, for ever."""
+    digest = hashlib.sha256(certificate.tbs_certificate_bytes).digest()
+    row = siglist.SignatureData(owner, digest + bytes(16))  # a time of revocation of zero
+    return siglist.SignatureList(siglist.X509_SHA256, (row,))
 
 
 def elliptic_certificate() -> x509.Certificate:

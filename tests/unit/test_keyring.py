@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from keyrings import MADE, make_keyring, passphrase, profiles, secret_file
 
 from sprout.base.errors import SproutError, UsageError
-from sprout.signing import keyring, siglist
+from sprout.signing import keyring, pkcs8, siglist
 from sprout.signing.certificates import (
     Profile,
     fingerprint,
@@ -20,7 +23,9 @@ from sprout.signing.certificates import (
     signature_fits,
 )
 from sprout.signing.makers import FileMaker, Made
+from sprout.signing.private_files import write_private
 from sprout.signing.public import revoke, set_levels
+from sprout.signing.uninterrupted import settled
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 
@@ -171,6 +176,54 @@ def test_new_key_has_the_passphrase_of_the_others(keys: Path, tmp_path: Path) ->
         keyring.open_passphrase(tmp_path / "new", secret_file(tmp_path / "short", "short"))
 
 
+def test_key_may_have_a_passphrase_of_its_own(keys: Path, tmp_path: Path) -> None:
+    own = pkcs8.encrypt(ec.generate_private_key(ec.SECP256R1()), b"words of its own")
+    write_private(keys / "PK.key", own)
+    usual, pk = secret_file(tmp_path / "usual"), secret_file(tmp_path / "pk", "words of its own")
+    for secret, stem in ((usual, "artifact"), (pk, "PK"), (usual, "db"), (pk, "db")):
+        keyring.open_passphrase(keys, secret, stem)
+    with pytest.raises(SproutError, match=r"artifact\.key: the passphrase does not open it"):
+        keyring.open_passphrase(keys, pk, "artifact")
+
+
+def test_public_half_has_its_modes_under_any_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        shared = make_keyring(tmp_path / "release", ("artifact",))
+        rotated(tmp_path / "release")
+        revoke(shared, siglist.images(shared.owner, [bytes(32)]))
+        set_levels(shared, {"linux": 3}, NOW, lower=False)
+    finally:
+        os.umask(before)
+    assert shared.directory.stat().st_mode & 0o7777 == 0o755
+    files = list(shared.directory.iterdir())
+    assert len(files) == 6
+    assert {path.stat().st_mode & 0o7777 for path in files} == {0o644}
+    (shared.directory / "artifact-1.crt").chmod(0o664)
+    with pytest.raises(SproutError, match=r"artifact-1\.crt: other users may change"):
+        keyring.public(tmp_path / "release")
+
+
+class LateSignal(FileMaker):
+    """Has a signal arrive in the moment after the step that counts."""
+
+    def keep(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_signal_after_the_step_waits_for_the_word_and_is_dropped(keys: Path) -> None:
+    told = []
+    maker = LateSignal(passphrase())
+    with settled() as held:
+        keyring.rotate(keys, "artifact", profiles()["artifact"], maker, NOW, drop=False, held=held)
+        told.append(keyring.public(keys).stems("artifact"))
+    assert told == [("artifact", "artifact-1")]
+    assert not signal.sigpending()
+    # Where nobody holds it, it acts at once.
+    with pytest.raises(KeyboardInterrupt):
+        keyring.rotate(keys, "artifact", profiles()["artifact"], maker, NOW, drop=False)
+
+
 def test_key_that_is_twice_there_is_refused(keys: Path) -> None:
     (keys / "artifact.uri").touch(0o600)
     with pytest.raises(SproutError, match=r"holds both artifact\.key and artifact\.uri"):
@@ -220,7 +273,7 @@ def test_damaged_public_half_is_named(keys: Path, file: str, data: bytes, proble
 
 def test_revoking_twice_changes_nothing(keys: Path) -> None:
     shared = keyring.public(keys)
-    row = siglist.sha256(shared.owner, [bytes(32)])
+    row = siglist.images(shared.owner, [bytes(32)])
     assert revoke(shared, row)
     shared = keyring.public(keys)
     assert not revoke(shared, row)

@@ -108,6 +108,8 @@ def test_level_and_revoke(keys: Keys, home: Path) -> None:
 
 
 def test_image_is_revoked_by_its_authenticode_digest(keys: Keys, tmp_path: Path) -> None:
+    from memory_signers import signer
+    from odd_signatures import signature, with_signatures
     from small_pe import small_pe
 
     from sprout.signing.authenticode import image_digest
@@ -116,6 +118,13 @@ def test_image_is_revoked_by_its_authenticode_digest(keys: Keys, tmp_path: Path)
     image.write_bytes(small_pe())
     digest = image_digest(image.read_bytes(), image).hex()
     assert digest in unwrapped(keys("revoke", "release", "--image", image))
+    signed = signature(small_pe(), signer("elsewhere"), algorithm="sha384")
+    image.write_bytes(with_signatures(small_pe(), signed))
+    more = image_digest(image.read_bytes(), image, "sha384").hex()
+    assert f"SHA384 {more}" in unwrapped(keys("revoke", "release", "--image", image))
+    assert "was revoked already" in unwrapped(keys("revoke", "release", "--image", image))
+    shown = json.loads(text(keys("show", "release", "--json")))["revoked"]
+    assert shown[-2:] == [{"kind": "image", "sha256": digest}, {"kind": "image", "sha384": more}]
     image.write_bytes(b"MZ nothing more")
     assert_one_error(keys("revoke", "release", "--image", image), "image.efi")
 
@@ -221,6 +230,29 @@ def test_ctrl_c_leaves_nothing_and_no_moment_is_open(home: Path, tmp_path: Path)
     assert any(name.endswith(".key") for name in seen)
     assert process.returncode == 130
     assert sorted(home.iterdir()) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_after_a_rotation_does_not_hide_it(
+    home: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    words = [sys.executable, "-m", "sprout", "keys", "rotate", "release", "artifact"]
+    words += ["--passphrase-file", str(tmp_path / "pass")]
+    environment = {**os.environ, "SPROUT_KEYS": str(home)}
+    older = home / "release/artifact-1.key"
+    with started(words, cwd=ROOT, env=environment) as process:
+        while process.poll() is None and not older.exists():
+            pass
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=30)
+    assert "artifact is new." in " ".join(stdout.decode().split()), stderr.decode()
+    assert (process.returncode, stderr) == (0, b"")
+    assert older.exists()
+
+
+def test_public_half_that_others_can_change_is_refused(keys: Keys, home: Path) -> None:
+    (home / "release.pub/artifact.crt").chmod(0o666)
+    assert_one_error(keys("show", "release"), "artifact.crt: other users may change whom it trusts")
 
 
 def _look(folder: Path, seen: set[str]) -> None:

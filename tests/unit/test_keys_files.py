@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import pytest
+from commands import ROOT
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -20,11 +23,11 @@ from keyrings import WORDS, passphrase, profiles, secret_file
 from memory_signers import rsa_key
 
 from sprout.base.errors import SproutError
-from sprout.base.run import check
+from sprout.base.run import check, started
 from sprout.signing import pem, pkcs8
 from sprout.signing.certificates import issue, signature_fits
 from sprout.signing.passphrase import Passphrase
-from sprout.signing.private_files import read_private, write_private
+from sprout.signing.private_files import check_public, read_private, write_private, write_public
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -118,7 +121,7 @@ def test_signature_fits_and_repeats(role: str) -> None:
     assert signature_fits(certificate, b"message", signature)
     assert not signature_fits(certificate, b"massage", signature)
     assert not signature_fits(certificate, b"message", b"")
-    assert "db" not in repr(signer)
+    assert "db" not in repr(signer).partition(" at 0x")[0]
 
 
 @pytest.mark.parametrize("damage", [b"", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", b"x" * 100])
@@ -181,3 +184,69 @@ def test_passphrase_does_not_show_itself() -> None:
     phrase = passphrase()
     phrase.get()
     assert WORDS not in repr(phrase)
+
+
+def test_public_file_can_be_read_by_all_under_any_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_public(tmp_path / "db.crt", b"old")
+        write_public(tmp_path / "db.crt", b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "db.crt").stat().st_mode & 0o7777 == 0o644
+    assert (tmp_path / "db.crt").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o622])
+def test_public_file_that_others_can_change_is_refused(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "dbx.esl"
+    write_public(file, b"")
+    check_public(tmp_path, [file, tmp_path / ".of-another-process.tmp"])
+    file.chmod(mode)
+    with pytest.raises(SproutError, match=rf"dbx\.esl: other users may change .*{mode:04o}"):
+        check_public(tmp_path, [file])
+    file.chmod(0o644)
+    tmp_path.chmod(0o770)
+    with pytest.raises(SproutError, match="other users may change whom it trusts"):
+        check_public(tmp_path, [])
+
+
+def test_public_file_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid() == 0:
+        os.chown(tmp_path, 1, 1)
+        owner = 1
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        owner = os.getuid()
+    with pytest.raises(SproutError, match=f"belongs to user {owner}, who decides"):
+        check_public(tmp_path, [])
+
+
+@pytest.mark.parametrize("hard", [resource.RLIM_INFINITY, 0])
+def test_who_holds_a_secret_leaves_no_core(tmp_path: Path, hard: int) -> None:
+    script = (
+        "import os, pathlib, resource, sys\n"
+        "from sprout.signing.passphrase import Passphrase\n"
+        "Passphrase(pathlib.Path(sys.argv[1]), 'x').get()\n"
+        "print(resource.getrlimit(resource.RLIMIT_CORE), flush=True)\n"
+        "os.abort()\n"
+    )
+    _, allowed = resource.getrlimit(resource.RLIMIT_CORE)
+    limit = "unlimited" if hard and allowed == resource.RLIM_INFINITY else "0"
+    words: list[str | Path] = [
+        "sh",
+        "-c",
+        f'ulimit -c {limit}; cd "$1"; shift; exec "$@"',
+        "sh",
+        tmp_path,
+    ]
+    words += [sys.executable, "-c", script, secret_file(tmp_path / "pass")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with started(words, env=environment) as process:
+        said, _ = process.communicate(timeout=60)
+    expected = 1 if limit == "unlimited" else 0
+    assert said.decode().strip() == f"({expected}, {expected})"
+    assert process.returncode < 0  # ended by the signal
+    assert {path.name for path in tmp_path.iterdir()} == {"pass"}

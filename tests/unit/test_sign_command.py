@@ -136,7 +136,7 @@ def test_what_cannot_be_signed(
 def test_expired_certificate_is_a_warning(sprout: Sprout, tmp_path: Path, key: Path) -> None:
     old = signer("old", begins=NOW.replace(year=2020), ends=NOW.replace(year=2021))
     install(key, tmp_path / "release.pub", "db", old)
-    words = ("--key", key, "--passphrase-file", tmp_path / "phrase")
+    words = ("--key", key, "--pin-file", tmp_path / "phrase")
     output = sprout("sign", written(tmp_path, PLAIN), *words)
     assert output.status == 0
     assert "warning: CN=old ended on 2021-06-01" in output.stderr.decode()

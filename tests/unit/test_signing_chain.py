@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from memory_signers import signer
+from cryptography import x509
+from memory_signers import certified, signer
 
 from sprout.base.errors import SproutError
-from sprout.signing.chain import chains, names
+from sprout.signing.chain import chains, names, trusted_chain
 
 ROOT = signer("root", ca=True)
 MIDDLE = signer("middle", issuer=ROOT, ca=True)
@@ -30,10 +31,82 @@ def test_any_certificate_on_the_way_is_an_anchor() -> None:
     assert chains(leaf, [middle, root], []) == ()
 
 
-def test_only_an_authority_issues() -> None:
+def test_only_an_authority_is_believed_but_anybody_is_revoked() -> None:
     plain = signer("plain", issuer=ROOT)
     below = signer("below", issuer=plain)
-    assert chains(below.certificate, [plain.certificate], [ROOT.certificate]) == ()
+    leaf, pool, root = below.certificate, [plain.certificate], ROOT.certificate
+    assert trusted_chain(leaf, pool, root) is None
+    assert trusted_chain(leaf, pool, plain.certificate) is None
+    assert chains(leaf, pool, [root]) == ((leaf, *pool, root),)
+
+
+def test_believed_chains() -> None:
+    leaf, middle, root = LEAF.certificate, MIDDLE.certificate, ROOT.certificate
+    assert trusted_chain(leaf, [], leaf) == (leaf,)
+    assert trusted_chain(leaf, [middle, root], leaf) == (leaf,)
+    assert trusted_chain(leaf, [], middle) == (leaf, middle)
+    assert trusted_chain(leaf, [leaf, middle], root) == (leaf, middle, root)
+    assert trusted_chain(leaf, [], root) is None
+    assert trusted_chain(root, [], middle) is None
+
+
+USAGES = dict.fromkeys(
+    (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+        *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+    ),
+    False,
+)
+BASIC = x509.BasicConstraints(ca=True, path_length=None)
+SIGNS = x509.KeyUsage(**USAGES | {"key_cert_sign": True})
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\5\0")
+NAMES = x509.NameConstraints([x509.DNSName("example.org")], None)
+
+
+@pytest.mark.parametrize(
+    ("extensions", "believed"),
+    [
+        ([(BASIC, True)], True),
+        ([(BASIC, True), (SIGNS, True)], True),
+        ([(SIGNS, True)], True),
+        ([], False),
+        ([(BASIC, True), (x509.KeyUsage(**USAGES | {"crl_sign": True}), True)], False),
+        ([(BASIC, True), (UNKNOWN, False)], True),
+        ([(BASIC, True), (UNKNOWN, True)], False),
+        ([(BASIC, True), (NAMES, False)], False),
+        ([(x509.BasicConstraints(ca=True, path_length=0), True)], True),
+    ],
+)
+def test_issuers_extensions(
+    extensions: list[tuple[x509.ExtensionType, bool]], believed: bool
+) -> None:
+    issuer = certified("issuer", extensions)
+    leaf = signer("leaf", issuer=issuer).certificate
+    found = trusted_chain(leaf, [], issuer.certificate)
+    assert found == ((leaf, issuer.certificate) if believed else None)
+    # A revoked one is found whatever it says of itself.
+    assert chains(leaf, [], [issuer.certificate])
+
+
+def test_length_of_the_path_is_the_issuers_word() -> None:
+    root = certified("short", [(x509.BasicConstraints(ca=True, path_length=0), True)])
+    middle = signer("middle", issuer=root, ca=True)
+    leaf = signer("leaf", issuer=middle)
+    assert trusted_chain(middle.certificate, [], root.certificate)
+    assert trusted_chain(leaf.certificate, [middle.certificate], root.certificate) is None
+
+
+def test_identifier_of_another_key_leads_nowhere() -> None:
+    other = x509.AuthorityKeyIdentifier(b"other", None, None)
+    key = certified("leaf", [(other, False)], issuer=ROOT)
+    assert trusted_chain(key.certificate, [], ROOT.certificate) is None
+    assert chains(key.certificate, [], [ROOT.certificate])
+
+
+def test_renewed_certificate_is_another_one() -> None:
+    first, second = (signer("twice", ca=True).certificate for _ in range(2))
+    assert trusted_chain(first, [second], second) is None
+    assert chains(first, [], [second])
 
 
 def test_name_alone_does_not_lead_anywhere() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
-from memory_signers import signer
+from memory_signers import revoked_tbs, signer
 
 from sprout.base.errors import SproutError
 from sprout.signing import siglist, variables
@@ -21,8 +22,8 @@ def sample() -> bytes:
     return siglist.pack(
         [
             siglist.x509(OWNER, KEK.certificate),
-            siglist.sha256(OWNER, [bytes(32), b"\1" * 32]),
-            siglist.x509_sha256(OWNER, [b"\2" * 32]),
+            siglist.images(OWNER, [bytes(32), b"\1" * 32]),
+            revoked_tbs(OWNER, KEK.certificate),
         ]
     )
 
@@ -31,23 +32,39 @@ def test_lists_come_back() -> None:
     certificate, digests, tbs = siglist.parse(sample(), "dbx")
     assert certificate == siglist.x509(OWNER, KEK.certificate)
     assert [row.data for row in digests.signatures] == [bytes(32), b"\1" * 32]
-    assert tbs.signatures[0] == siglist.SignatureData(OWNER, b"\2" * 32 + bytes(16))
+    assert tbs.signatures[0] == siglist.SignatureData(
+        OWNER, hashlib.sha256(KEK.certificate.tbs_certificate_bytes).digest() + bytes(16)
+    )
     assert siglist.pack([certificate, digests, tbs]) == sample()
     assert siglist.parse(b"", "dbx") == ()
 
 
 def test_layout_is_the_specifications() -> None:
-    data = siglist.pack([siglist.sha256(OWNER, [b"\7" * 32])])
+    data = siglist.pack([siglist.images(OWNER, [b"\7" * 32])])
     assert data[:16] == bytes.fromhex("2616c4c14c509240aca941f936934328")
     assert struct.unpack("<III", data[16:28]) == (28 + 48, 0, 48)
     assert data[28:44] == OWNER.bytes_le
     assert data[44:] == b"\7" * 32
 
 
+@pytest.mark.parametrize(
+    ("size", "guid"),
+    [
+        (20, "826ca512-cf10-4ac9-b187-be01496631bd"),
+        (48, "ff3e5307-9fd0-48c9-85f1-8ad56c701e01"),
+        (64, "093e0fae-a6c4-4f50-9f1b-d41e2b89c19a"),
+    ],
+)
+def test_other_digests_of_images_have_their_own_types(size: int, guid: str) -> None:
+    row = siglist.images(OWNER, [b"\7" * size])
+    assert row.type == UUID(guid)
+    assert siglist.parse(siglist.pack([row]), "dbx") == (row,)
+
+
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_digest_of_another_size_is_not_packed(size: int) -> None:
     with pytest.raises(ValueError, match="cannot have the sizes"):
-        siglist.pack([siglist.sha256(OWNER, [bytes(size)])])
+        siglist.pack([siglist.images(OWNER, [bytes(size)])])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +82,7 @@ def test_digest_of_another_size_is_not_packed(size: int) -> None:
     ],
 )
 def test_impossible_fields_are_refused(offset: int, value: int, words: str) -> None:
-    data = bytearray(siglist.pack([siglist.sha256(OWNER, [bytes(32)])]))
+    data = bytearray(siglist.pack([siglist.images(OWNER, [bytes(32)])]))
     struct.pack_into("<I", data, offset, value)
     with pytest.raises(SproutError, match=f"dbx: signature list 1: {words}"):
         siglist.parse(bytes(data), "dbx")

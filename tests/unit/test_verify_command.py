@@ -98,7 +98,7 @@ def test_revoked_and_expired(sprout: Sprout, tmp_path: Path, key: Path) -> None:
     assert_one_error(output, "firmware and kernel ignore that, sprout does not", status=3)
     owner = UUID(int=1)
     digest = authenticode.image_digest(IMAGE, "image")
-    (key / "dbx.esl").write_bytes(siglist.pack([siglist.sha256(owner, [digest])]))
+    (key / "dbx.esl").write_bytes(siglist.pack([siglist.images(owner, [digest])]))
     output = sprout("verify", image, "--key", key, "--at", "2026-06-01")
     assert_one_error(output, "dbx holds its Authenticode SHA-256", status=3)
 
