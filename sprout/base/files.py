@@ -17,6 +17,8 @@ from sprout.base.errors import SproutError
 _CHUNK = 1 << 20
 _OWNER = re.compile(r"(?:^[a-z]+-|\.)([0-9]{1,10})-[A-Za-z0-9_]{4,16}(?:\.tmp|\.old)?$")
 _STALE_S = 3600.0
+# What the names here lead to is a descriptor that is open already (proc(5), fd(4)).
+_DESCRIPTORS = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
 
 
 def sha256_file(path: Path) -> str:
@@ -145,7 +147,7 @@ def write_file(path: Path, data: bytes) -> None:
     """
     try:
         # /dev/stdout may lead to a file that somebody else has open: that one stays too.
-        if path.is_char_device() or path.is_fifo() or path.is_relative_to("/dev"):
+        if path.is_char_device() or path.is_fifo() or path.parent in _DESCRIPTORS:
             path.write_bytes(data)
             return
     except OSError as error:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import resource
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 
 from sprout.base.errors import SproutError
@@ -18,6 +17,7 @@ PUBLIC_DIRECTORY = 0o755
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _NO_CORE = 1
+_MAX_ENTRIES = 256
 
 
 def leave_no_core() -> None:
@@ -97,14 +97,21 @@ def write_public(path: Path, data: bytes) -> None:
         staging.chmod(PUBLIC_FILE)
 
 
-def check_public(directory: Path, entries: Iterable[Path]) -> None:
-    """Refuse a directory of public keys that anybody but this user and root can change.
+def public_entries(directory: Path) -> list[Path]:
+    """Give what lies in a directory of public keys that only this user and root can change, sorted.
 
-    Raises SproutError; also when it cannot be looked at.
+    Raises SproutError when others can, when it holds too much, or cannot be looked at.
     """
+    try:
+        entries = sorted(directory.iterdir())
+    except OSError as error:
+        raise cannot_read(directory, error) from error
+    if len(entries) > _MAX_ENTRIES:
+        raise SproutError(f"{directory}: holds more than {_MAX_ENTRIES} files", "Name a KEY.pub.")
     for path in (directory, *entries):
         if path == directory or not path.name.startswith("."):  # scratch of others may go away
             _check_unchanged(path)
+    return entries
 
 
 def _check_unchanged(path: Path) -> None:

@@ -20,11 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import Certificate
 
 from sprout.base.errors import SproutError
-from sprout.base.files import cannot_read
 from sprout.format import levels
 from sprout.signing import siglist
 from sprout.signing.certificates import MAX_CERTIFICATE_BYTES, ROLES, parse_certificate, public_key
-from sprout.signing.private_files import check_public, write_public
+from sprout.signing.private_files import public_entries, write_public
 from sprout.signing.reading import read_optional, read_regular
 from sprout.signing.trust import MAX_LEVEL_BYTES, parse_levels
 
@@ -32,7 +31,6 @@ OWNER_FILE = "owner.guid"
 DBX_FILE = "dbx.esl"
 LEVEL_FILE = "sbat-level.csv"
 _MAX_OWNER_BYTES = 256
-_MAX_ENTRIES = 256
 _STEM = re.compile(rf"({'|'.join(ROLES)})(?:-([1-9][0-9]{{0,2}}))?")
 
 
@@ -76,16 +74,9 @@ def load_public(directory: Path) -> Public:
     Raises SproutError naming the file that is missing, damaged, of the wrong kind, or open to
     changes by other users.
     """
-    try:
-        entries = sorted(directory.iterdir())
-    except OSError as error:
-        raise cannot_read(directory, error) from error
-    if len(entries) > _MAX_ENTRIES:
-        raise SproutError(f"{directory}: holds more than {_MAX_ENTRIES} files", "Name a KEY.pub.")
-    check_public(directory, entries)
     certificates = {
         path.stem: parse_certificate(read_regular(path, MAX_CERTIFICATE_BYTES), path)
-        for path in entries
+        for path in public_entries(directory)
         if path.suffix == ".crt" and _STEM.fullmatch(path.stem)
     }
     dbx = read_optional(directory / DBX_FILE, siglist.MAX_LIST_BYTES) or b""

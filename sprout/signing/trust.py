@@ -11,21 +11,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.x509 import Certificate
 
 from sprout.base.errors import SproutError
-from sprout.base.files import cannot_read
+from sprout.format.levels import MAX_GENERATION
 from sprout.signing import siglist
 from sprout.signing.certificates import MAX_CERTIFICATE_BYTES, parse_certificate
-from sprout.signing.private_files import check_public
+from sprout.signing.private_files import public_entries
 from sprout.signing.reading import read_optional, read_regular
 
 MAX_LEVEL_BYTES = 64 << 10
-MAX_GENERATION = (1 << 31) - 1
 
-_MAX_FILES = 256
-_ROLE_FILE = re.compile(r"(db|module)(-[0-9]{1,4})?\.crt")
+_ROLE_FILE = re.compile(r"(db|module)(-[1-9][0-9]{0,2})?\.crt")
 _LEVEL_HINT = "Lines are: sbat,1,DATE first, then COMPONENT,GENERATION."
 
 
@@ -95,7 +92,7 @@ def revocations(data: bytes, where: object) -> Trust:
                 # Whatever the time of revocation: nothing here can prove when something was signed.
                 tbs.add(signature.data[:32])
             else:
-                certificates.append(_certificate(signature.data, where))
+                certificates.append(parse_certificate(signature.data, where))
     return Trust(
         revoked_digests=frozenset(digests),
         revoked_certificates=tuple(certificates),
@@ -124,17 +121,7 @@ def parse_levels(text: str, where: object) -> dict[str, int]:
 
 
 def _read_certificate(path: Path) -> Certificate:
-    return _certificate(read_regular(path, MAX_CERTIFICATE_BYTES), path)
-
-
-def _certificate(data: bytes, where: object) -> Certificate:
-    try:
-        return parse_certificate(data, where)
-    except (x509.InvalidVersion, x509.UnsupportedGeneralNameType, TypeError) as error:
-        # These are no ValueError, as the library's other complaints are.
-        raise SproutError(
-            f"{where}: is no certificate: {error}", "Name a certificate in PEM or DER."
-        ) from error
+    return parse_certificate(read_regular(path, MAX_CERTIFICATE_BYTES), path)
 
 
 def _file(path: Path) -> Trust:
@@ -168,14 +155,7 @@ def _directory(path: Path) -> Trust:
 
 
 def _certificate_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise cannot_read(folder, error) from error
-    if len(entries) > _MAX_FILES:
-        raise SproutError(f"{folder}: holds more than {_MAX_FILES} files", "Name a KEY.pub.")
-    check_public(folder, entries)
-    for entry in entries:
+    for entry in public_entries(folder):
         if (match := _ROLE_FILE.fullmatch(entry.name)) is not None:
             yield match[1], entry
 

@@ -41,16 +41,16 @@ def library() -> Path:
 
 @pytest.fixture
 def uri(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenUri:
-    """An empty token "farm"; beside it lie "pin" and "wrong"."""
+    """An empty token "depot"; beside it lie "pin" and "wrong"."""
     (tmp_path / "tokens").mkdir()
     configuration = tmp_path / "softhsm2.conf"
     configuration.write_text(f"directories.tokendir = {tmp_path / 'tokens'}\nlog.level = ERROR\n")
     monkeypatch.setenv("SOFTHSM2_CONF", str(configuration))
-    words = ["softhsm2-util", "--init-token", "--free", "--label", "farm"]
+    words = ["softhsm2-util", "--init-token", "--free", "--label", "depot"]
     check([*words, "--pin", PIN, "--so-pin", "24681357"], "softhsm2-util")
     secret_file(tmp_path / "pin", PIN)
     secret_file(tmp_path / "wrong", "99999999")
-    return TokenUri(library, token="farm")  # noqa: S106 - a label
+    return TokenUri(library, token="depot")  # noqa: S106 - a label
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def labels(uri: TokenUri) -> list[tuple[str, int]]:
     """Give label and class of every object in the token."""
     handle = PyKCS11.PyKCS11Lib()
     handle.load(str(uri.module_path))
-    slots = [s for s in handle.getSlotList(True) if handle.getTokenInfo(s).label.strip() == "farm"]
+    slots = [s for s in handle.getSlotList(True) if handle.getTokenInfo(s).label.strip() == "depot"]
     session = handle.openSession(slots[0], PyKCS11.CKF_SERIAL_SESSION)
     session.login(PIN)
     asked = [PyKCS11.CKA_LABEL, PyKCS11.CKA_CLASS]
@@ -110,7 +110,7 @@ def test_private_key_cannot_leave_the_token(uri: TokenUri, pin: Passphrase) -> N
     made = token.generate(uri, pin, "rsa-2048", "release-db")
     handle = PyKCS11.PyKCS11Lib()
     handle.load(str(uri.module_path))
-    slots = [s for s in handle.getSlotList(True) if handle.getTokenInfo(s).label.strip() == "farm"]
+    slots = [s for s in handle.getSlotList(True) if handle.getTokenInfo(s).label.strip() == "depot"]
     session = handle.openSession(slots[0], PyKCS11.CKF_SERIAL_SESSION)
     private = (PyKCS11.CKA_CLASS, PyKCS11.CKO_PRIVATE_KEY)
     assert not session.findObjects([private])  # nobody sees it before the login
@@ -134,10 +134,10 @@ def test_wrong_pin_token_or_library_is_named(
     with pytest.raises(SproutError, match="no such token"):
         token.generate(TokenUri(uri.module_path, token="barn"), pin, EC_TYPE, "x")  # noqa: S106
     with pytest.raises(SproutError, match="no such PKCS #11 library"):
-        token.find(TokenUri(tmp_path / "none.so", token="farm"), pin)  # noqa: S106
+        token.find(TokenUri(tmp_path / "none.so", token="depot"), pin)  # noqa: S106
     (tmp_path / "text.so").write_text("no library")
     with pytest.raises(SproutError, match=r"text\.so"):
-        token.find(TokenUri(tmp_path / "text.so", token="farm"), pin)  # noqa: S106
+        token.find(TokenUri(tmp_path / "text.so", token="depot"), pin)  # noqa: S106
     token.generate(uri, pin, EC_TYPE, "twice")
     token.generate(uri, pin, EC_TYPE, "twice")
     with pytest.raises(SproutError, match=r"2 private key"):
@@ -157,18 +157,18 @@ def keys(uri: TokenUri, tmp_path: Path) -> Keys:
 
 def test_whole_key_directory_in_a_token(uri: TokenUri, keys: Keys, tmp_path: Path) -> None:
     pin_file = tmp_path / "pin"
-    wrong = keys("new", "farm", "--token", uri.text(), "--pin-file", tmp_path / "wrong")
+    wrong = keys("new", "depot", "--token", uri.text(), "--pin-file", tmp_path / "wrong")
     assert_one_error(wrong, "the PIN is wrong")
     assert not labels(uri)
-    made = keys("new", "farm", "--token", uri.text(), "--pin-file", pin_file)
+    made = keys("new", "depot", "--token", uri.text(), "--pin-file", pin_file)
     assert made.status == 0, made.stderr.decode()
-    private = tmp_path / "keys/farm"
+    private = tmp_path / "keys/depot"
     assert sorted(path.name for path in private.iterdir()) == [
         *("KEK.uri", "PK.uri", "artifact.uri"),
         *("db.uri", "module.uri"),
     ]
     assert {path.stat().st_mode & 0o7777 for path in private.iterdir()} == {0o600}
-    shown = json.loads(keys("show", "farm", "--json").stdout)
+    shown = json.loads(keys("show", "depot", "--json").stdout)
     assert {row["private"] for row in shown["keys"]} == {"token"}
 
     for role in ("db", "artifact"):
@@ -176,11 +176,11 @@ def test_whole_key_directory_in_a_token(uri: TokenUri, keys: Keys, tmp_path: Pat
         assert signature_fits(signer.certificate, b"m", signer.sign(b"m", "label"))
     image = tmp_path / "image.efi"
     image.write_bytes(sign_image(small_pe(), [keyring.open_signer(private, "db", pin_file)], "i"))
-    certificate = tmp_path / "keys/farm.pub/db.crt"
+    certificate = tmp_path / "keys/depot.pub/db.crt"
     check(["sbverify", "--cert", certificate, image], "sbverify")
     check(["openssl", "verify", "-CAfile", certificate, certificate], "openssl")
 
-    enrolled = keys("enroll", "farm", "-o", tmp_path / "out", "--pin-file", pin_file)
+    enrolled = keys("enroll", "depot", "-o", tmp_path / "out", "--pin-file", pin_file)
     assert enrolled.status == 0, enrolled.stderr.decode()
     assert (tmp_path / "out/PK.auth").exists()
     for output in (made, enrolled, wrong):
@@ -188,10 +188,10 @@ def test_whole_key_directory_in_a_token(uri: TokenUri, keys: Keys, tmp_path: Pat
 
     before = labels(uri)
     assert len(before) == 10
-    words = ["rotate", "farm", "db", "--destroy", "--pin-file", str(pin_file)]
+    words = ["rotate", "depot", "db", "--destroy", "--pin-file", str(pin_file)]
     assert keys(*words).status == 0
     assert labels(uri) == before  # one pair went, one pair came
-    kept = keys("rotate", "farm", "artifact", "--pin-file", pin_file)
+    kept = keys("rotate", "depot", "artifact", "--pin-file", pin_file)
     assert kept.status == 0, kept.stderr.decode()
     assert len(labels(uri)) == 12
     assert keyring.open_signer(private, "artifact-1", pin_file).sign(b"m", "label")
@@ -215,23 +215,23 @@ def test_key_that_is_in_the_token_already(
 
 def test_pin_source_of_the_uri_is_used(uri: TokenUri, keys: Keys, tmp_path: Path) -> None:
     text = f"{uri.text()}&pin-source=file:{tmp_path / 'pin'}"
-    made = keys("new", "farm", "--token", text)
+    made = keys("new", "depot", "--token", text)
     assert made.status == 0, made.stderr.decode()
-    assert PIN not in (tmp_path / "keys/farm/db.uri").read_text()
-    assert keyring.open_signer(tmp_path / "keys/farm", "db").sign(b"m", "label")
+    assert PIN not in (tmp_path / "keys/depot/db.uri").read_text()
+    assert keyring.open_signer(tmp_path / "keys/depot", "db").sign(b"m", "label")
 
 
 def test_uri_file_of_others_loads_no_library(uri: TokenUri, keys: Keys, tmp_path: Path) -> None:
-    made = keys("new", "farm", "--token", uri.text(), "--pin-file", tmp_path / "pin")
+    made = keys("new", "depot", "--token", uri.text(), "--pin-file", tmp_path / "pin")
     assert made.status == 0, made.stderr.decode()
-    (tmp_path / "keys/farm/db.uri").chmod(0o666)
+    (tmp_path / "keys/depot/db.uri").chmod(0o666)
     with pytest.raises(SproutError, match=r"db\.uri: other users may"):
-        keyring.open_signer(tmp_path / "keys/farm", "db", tmp_path / "pin")
+        keyring.open_signer(tmp_path / "keys/depot", "db", tmp_path / "pin")
 
 
 def test_ctrl_c_leaves_nothing_in_the_token(uri: TokenUri, tmp_path: Path) -> None:
     environment = {**os.environ, "SPROUT_KEYS": str(tmp_path / "keys")}
-    words: list[str | Path] = [sys.executable, "-m", "sprout", "keys", "new", "farm"]
+    words: list[str | Path] = [sys.executable, "-m", "sprout", "keys", "new", "depot"]
     words += ["--token", uri.text(), "--pin-file", tmp_path / "pin"]
     tokens = tmp_path / "tokens"
     with started(words, cwd=ROOT, env=environment) as process:
