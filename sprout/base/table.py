@@ -25,7 +25,7 @@ class Table:
 
     def error(self, key: str, problem: str, hint: str) -> SproutError:
         """Give an error that names this file and the field `key`."""
-        field = f"{self.name}.{key}" if self.name else key
+        field = ".".join(part for part in (self.name, key) if part)
         return SproutError(f"{self.where}: {field}: {problem}", hint)
 
     def has(self, key: str) -> bool:
@@ -53,6 +53,11 @@ class Table:
         if default is not None and not self.has(key):
             return default
         value: int = self._get(key, int, "an integer")
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """Give a boolean, which may be absent."""
+        value: bool = self._get(key, bool, "true or false") if self.has(key) else default
         return value
 
     def date(self, key: str) -> datetime.date:

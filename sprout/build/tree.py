@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sprout.base.errors import UsageError
 from sprout.base.table import Table, load_table
+from sprout.build.zones import Host, Zone, load_host, load_zones
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _MODULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -18,7 +20,8 @@ _MAX_CMDLINE = 2047  # COMMAND_LINE_SIZE of x86 is 2048 with its NUL
 class Image:
     """One boot image: the flavor of its kernel, its initramfs list, and the command line.
 
-    `modules` are the kernel modules that lie in it, below /lib/modules.
+    `modules` are the kernel modules that lie in it, below /lib/modules. `host` is what makes it the
+    image of a host; flavor, initramfs and command line are then those of the host's own kernel.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Image:
     os_id: str
     os_name: str
     modules: tuple[str, ...] = ()
+    host: Host | None = None
 
     def with_cmdline(self, cmdline: str) -> Image:
         """Give the same image with another command line.
@@ -67,14 +71,15 @@ def load_tree(root: Path) -> Tree:
         )
     table = load_table(path)
     epoch = table.number("epoch")
-    images = {name: _image(name, entry) for name, entry in table.table("images").items()}
+    zones = load_zones(table)
+    images = {name: _image(name, entry, zones) for name, entry in table.table("images").items()}
     table.finish()
     if not images:
         raise table.error("images", "names no image", "Add an [images.NAME] table.")
     return Tree(root, epoch, images)
 
 
-def _image(name: str, table: Table) -> Image:
+def _image(name: str, table: Table, zones: Mapping[str, Zone]) -> Image:
     image = Image(
         name=name,
         flavor=table.text("flavor"),
@@ -83,6 +88,7 @@ def _image(name: str, table: Table) -> Image:
         os_id=table.text("os_id", "sprout"),
         os_name=table.text("os_name", f"Sprout {name}"),
         modules=table.texts("modules", ()),
+        host=load_host(table, zones),
     )
     table.finish()
     for key in ("flavor", "initramfs"):

@@ -90,6 +90,7 @@ def _image_lines(image: BootImage) -> list[str]:
         ("uname", image.uname),
         ("system", _system(image.os_release)),
         ("command line", image.cmdline),
+        ("hypervisor's", image.hypervisor_cmdline),
     ):
         if text is not None:
             lines += _field(name, text)

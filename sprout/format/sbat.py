@@ -48,8 +48,10 @@ def parse_sbat(text: str, where: object) -> tuple[SbatRow, ...]:
     return tuple(rows)
 
 
-def fill_sbat(template: Path, versions: Mapping[str, str]) -> str:
+def fill_sbat(template: Path, versions: Mapping[str, str | None]) -> str:
     """Give the text of `.sbat` from a CSV file whose versions may be `{name}` from `versions`.
+
+    A row whose version is None there is left out: the image does not have that component.
 
     Raises SproutError when the file cannot be read, does not parse, lacks the row `sbat` that
     consumers expect first, or names a version that is not in `versions`.
@@ -67,7 +69,7 @@ def fill_sbat(template: Path, versions: Mapping[str, str]) -> str:
         if name not in versions:
             known = ", ".join(sorted(versions))
             raise SproutError(f"{template}: {{{name}}} is no version", f"Known here: {known}.")
-        value = versions[name]
+        value = versions[name] or ""
         if not value or not value.isprintable() or "," in value:
             raise SproutError(
                 f"{template}: {{{name}}}: {value!r} cannot stand in a CSV field",
@@ -76,6 +78,8 @@ def fill_sbat(template: Path, versions: Mapping[str, str]) -> str:
         return value
 
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    absent = [f"{{{name}}}" for name, value in versions.items() if value is None]
+    lines = [line for line in lines if not any(word in line for word in absent)]
     return "".join(re.sub(r"\{(\w+)\}", version, line) + "\n" for line in lines)
 
 

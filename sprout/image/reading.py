@@ -22,6 +22,7 @@ from sprout.image.bzimage import HEAD_SIZE, SetupHeader, read_setup_header
 from sprout.image.uki import MAX_IMAGE_BYTES, MAX_TEXT_BYTES
 
 UKI = "unified kernel image"
+HOST = "host image (hypervisor and its host)"
 ADDON = "UKI addon"
 KERNEL = "Linux kernel"
 APPLICATION = "EFI application"
@@ -57,7 +58,8 @@ class BootImage:
 
     `size` is the file's, in bytes; `timestamp` is TimeDateStamp; `kernel_version` is what the
     kernel's own header says, else `.uname`; `certificates` counts Authenticode signatures;
-    `generations` is the table in `.sbatlvl` that our stub compares, None where there is none.
+    `generations` is the table in `.sbatlvl` that our stub compares, None where there is none;
+    `hypervisor_cmdline` is the text of `.hvcmd`.
     """
 
     kind: str
@@ -73,6 +75,7 @@ class BootImage:
     sbat: tuple[SbatRow, ...]
     certificates: int
     generations: Mapping[str, int] | None = None
+    hypervisor_cmdline: str | None = None
 
     @property
     def generations_agree(self) -> bool:
@@ -122,7 +125,7 @@ def parse_image(data: pe.Buffer, where: object) -> BootImage:
     sections = _sections(headers, data, where)
     texts = {
         name: _text(data, section, where)
-        for name in (".cmdline", ".osrel", ".uname", ".sbat")
+        for name in (".cmdline", ".hvcmd", ".osrel", ".uname", ".sbat")
         if (section := _first(sections, name)) is not None
     }
     linux = _first(sections, ".linux")
@@ -145,6 +148,7 @@ def parse_image(data: pe.Buffer, where: object) -> BootImage:
         sbat=parse_sbat(texts.get(".sbat", ""), where),
         certificates=certificates,
         generations=_generations(data, sections, where),
+        hypervisor_cmdline=texts.get(".hvcmd"),
     )
 
 
@@ -248,7 +252,7 @@ def _generations(
 def _kind(headers: Any, sections: tuple[ImageSection, ...], setup: SetupHeader | None) -> str:  # noqa: ANN401
     names = {section.name for section in sections}
     if ".linux" in names:
-        return UKI
+        return HOST if ".hv" in names else UKI
     if setup is not None:
         return KERNEL
     if headers.OPTIONAL_HEADER.Subsystem != pe.SUBSYSTEM_EFI_APPLICATION:

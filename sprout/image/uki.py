@@ -124,25 +124,56 @@ def build_image(
         raise pe.error(
             kernel, "Machine", f"{names[0]}, but the stub is for {names[1]}", "Build both for one."
         )
+    metadata = metadata_sections(os_release, cmdline=cmdline, uname=uname, sbat=sbat)
     setup = read_setup_header(kernel_data[:HEAD_SIZE], kernel)
-    _check_metadata(kernel, setup, cmdline=cmdline, uname=uname)
-    rows = parse_sbat(sbat, "sbat")
-    # Where an image says nothing of itself, the stub has to take the absence as below any level.
-    table = levels.pack(levels.generations(rows, "sbat")) if rows else b""
+    if setup is not None:
+        _check_setup(kernel, setup, cmdline=cmdline, uname=uname)
     sections = [
-        Section(".osrel", _os_release_text(os_release)),
-        Section(".cmdline", cmdline.encode()),
-        Section(".uname", uname.encode()),
-        Section(".sbat", sbat.encode()),
-        Section(levels.SECTION, table),
+        *metadata,
         Section(".initrd", initramfs_data),
         # With the memory that the kernel wants once it runs, it can run where the firmware put
         # it. UAPI.5 makes this the section's VirtualSize.
         Section(".linux", kernel_data, inner.size_of_image),
     ]
+    write_image(target, stub_data, sections, epoch=epoch)
+
+
+def metadata_sections(
+    os_release: Mapping[str, str], *, cmdline: str, uname: str, sbat: str
+) -> list[Section]:
+    """Give the sections that say what an image is; see `build_image` for what they are made of.
+
+    Raises SproutError when one of the texts cannot be in an image.
+    """
+    check_text("command line", cmdline, MAX_TEXT_BYTES)
+    if not uname or not uname.isprintable() or " " in uname:
+        raise SproutError(f"uname: {uname!r} is no kernel release", "Give what uname -r says.")
+    rows = parse_sbat(sbat, "sbat")
+    # Where an image says nothing of itself, the stub has to take the absence as below any level.
+    table = levels.pack(levels.generations(rows, "sbat")) if rows else b""
+    return [
+        Section(".osrel", _os_release_text(os_release)),
+        Section(".cmdline", cmdline.encode()),
+        Section(".uname", uname.encode()),
+        Section(".sbat", sbat.encode()),
+        Section(levels.SECTION, table),
+    ]
+
+
+def write_image(target: Path, stub: bytes, sections: Sequence[Section], *, epoch: int) -> None:
+    """Write the stub with those of the `sections` that have bytes to `target`, in one step."""
     # The stub takes an absent section as empty, and PE has no good way to say "0 bytes".
     present = [section for section in sections if section.data]
-    write_file(target, lay_out(stub_data, present, epoch=epoch))
+    write_file(target, lay_out(stub, present, epoch=epoch))
+
+
+def check_text(what: str, text: str, limit: int) -> None:
+    """Refuse a command line that is longer than `limit` bytes, or not one line of text."""
+    if not text.isprintable():
+        raise SproutError(f"{what}: holds control characters", "Put it on one line.")
+    size = len(text.encode())
+    if size > limit:
+        raise SproutError(f"{what}: {size:,} bytes", f"Use at most {limit:,}.")
 
 
 def _put(image: bytearray, code: str, offset: int, value: int) -> None:
@@ -213,20 +244,14 @@ def _with_header_room(stub: bytes, headers: pe.Headers, count: int) -> bytes:
     return bytes(moved)
 
 
-def _check_metadata(kernel: Path, setup: SetupHeader | None, *, cmdline: str, uname: str) -> None:
-    if not cmdline.isprintable():
-        raise SproutError("command line: holds control characters", "Put it on one line.")
+def _check_setup(kernel: Path, setup: SetupHeader, *, cmdline: str, uname: str) -> None:
     size = len(cmdline.encode())
-    if setup is not None and size > setup.cmdline_size:
+    if size > setup.cmdline_size:
         raise SproutError(
             f"command line: {size:,} bytes, but {kernel} takes {setup.cmdline_size:,}",
             "Shorten it; the kernel would cut it without a word.",
         )
-    if size > MAX_TEXT_BYTES:
-        raise SproutError(f"command line: {size:,} bytes", f"Use at most {MAX_TEXT_BYTES:,}.")
-    if not uname or not uname.isprintable() or " " in uname:
-        raise SproutError(f"uname: {uname!r} is no kernel release", "Give what uname -r says.")
-    if setup is not None and setup.release and setup.release != uname:
+    if setup.release and setup.release != uname:
         raise SproutError(
             f"uname: {uname}, but {kernel} says {setup.release}", "Build the kernel again."
         )

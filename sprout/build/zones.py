@@ -1,0 +1,200 @@
+"""Zones as data: the `[zones.NAME]` of `images.toml`, and the images of hosts that start them.
+
+What can be known to be wrong while building is an error here: a zone that no hypervisor would
+start is not to be found out on the machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sprout.base.table import Table
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+TYPES = ("pv", "pvh")
+MAX_ZONES = 64
+_MAX_DISKS = 4
+_MAX_NICS = 4
+_MAX_VCPUS = 128
+_MAX_MEMORY_MIB = 1 << 20
+_MAX_CMDLINE = 1023  # x86 Xen's MAX_GUEST_CMDLINE is 1024 with its NUL
+# What Xen itself takes, its page tables and the frame table included, and what it takes for each
+# zone beside the zone's memory (docs/host.md says how that was measured).
+_HYPERVISOR_MIB = 64
+_PER_ZONE_MIB = 8
+_LEAST_HOST_MIB = 64
+_LEAST_ZONE_MIB = 16
+_DEVICE = re.compile(r"xvd[a-z]")
+_BACKEND = re.compile(r"/[A-Za-z0-9._/+:-]{1,126}")
+_BRIDGE = re.compile(r"[a-z][a-z0-9-]{0,14}")
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+_DOM0_MEM = re.compile(r"(?:^|\s)dom0_mem=")
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk of a zone: its name there (`xvda`), and the block device or file of the host."""
+
+    device: str
+    backend: str
+    writable: bool
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A network interface of a zone: the bridge of the host that it is on, and its address."""
+
+    bridge: str
+    mac: str
+
+
+@dataclass(frozen=True)
+class Zone:
+    """One zone: what it boots, as what type of guest, and what it has."""
+
+    name: str
+    flavor: str
+    initramfs: str
+    type: str
+    memory_mib: int
+    vcpus: int
+    cmdline: str
+    disks: tuple[Disk, ...]
+    nics: tuple[Nic, ...]
+
+
+@dataclass(frozen=True)
+class Host:
+    """What makes a boot image one of a host: its hypervisor, and the zones that it starts.
+
+    `cmdline` is the hypervisor's; `memory_mib` what the host's own kernel (dom0) gets;
+    `machine_memory_mib` the least memory of a machine that the image is meant for.
+    """
+
+    flavor: str
+    cmdline: str
+    memory_mib: int
+    machine_memory_mib: int
+    zones: tuple[Zone, ...]
+
+    def hypervisor_cmdline(self) -> str:
+        """Give the hypervisor's whole command line (Xen, docs/misc/xen-command-line.pandoc)."""
+        memory = f"dom0_mem={self.memory_mib}M,max:{self.memory_mib}M"
+        return f"{self.cmdline} {memory}".strip()
+
+
+def load_zones(table: Table) -> dict[str, Zone]:
+    """Read the tables `[zones.NAME]`; raises SproutError naming the field that is wrong."""
+    if not table.has("zones"):
+        return {}
+    return {name: _zone(name, entry) for name, entry in table.table("zones").items()}
+
+
+def load_host(table: Table, zones: Mapping[str, Zone]) -> Host | None:
+    """Read what an `[images.NAME]` says of its hypervisor; None where it has none.
+
+    Raises SproutError where a zone is unknown, or where host and zones need more memory than the
+    machine has.
+    """
+    if not table.has("hypervisor"):
+        for key in ("hypervisor_cmdline", "host_memory_mib", "machine_memory_mib", "zones"):
+            if table.has(key):
+                raise table.error(key, "needs a hypervisor", 'Add hypervisor = "xen".')
+        return None
+    names = table.texts("zones", ())
+    for name in names:
+        if name not in zones:
+            known = ", ".join(zones) or "none"
+            raise table.error("zones", f"there is no zone {name}", f"Zones here: {known}.")
+    if len(set(names)) != len(names) or len(names) > MAX_ZONES:
+        raise table.error("zones", "names one twice, or too many", f"Name at most {MAX_ZONES}.")
+    host = Host(
+        flavor=_name(table, "hypervisor"),
+        cmdline=_cmdline(table, "hypervisor_cmdline"),
+        memory_mib=_number(table, "host_memory_mib", _LEAST_HOST_MIB, _MAX_MEMORY_MIB),
+        machine_memory_mib=_number(table, "machine_memory_mib", _LEAST_HOST_MIB, _MAX_MEMORY_MIB),
+        zones=tuple(zones[name] for name in names),
+    )
+    if _DOM0_MEM.search(host.cmdline):
+        raise table.error("hypervisor_cmdline", "has dom0_mem=", "Say host_memory_mib instead.")
+    taken = _HYPERVISOR_MIB + host.memory_mib
+    taken += sum(zone.memory_mib + _PER_ZONE_MIB for zone in host.zones)
+    if taken > host.machine_memory_mib:
+        raise table.error(
+            "machine_memory_mib",
+            f"{host.machine_memory_mib} MiB, but hypervisor, host and zones take {taken}",
+            "Give zones or host less, or mean the image for larger machines.",
+        )
+    return host
+
+
+def _zone(name: str, table: Table) -> Zone:
+    if not NAME.fullmatch(name):
+        raise table.error("", f"{name} is no name", "Use at most 31 of a-z, 0-9 and dashes.")
+    zone = Zone(
+        name=name,
+        flavor=_name(table, "flavor"),
+        initramfs=_name(table, "initramfs"),
+        type=table.text("type"),
+        memory_mib=_number(table, "memory_mib", _LEAST_ZONE_MIB, _MAX_MEMORY_MIB),
+        vcpus=_number(table, "vcpus", 1, _MAX_VCPUS, default=1),
+        cmdline=_cmdline(table, "cmdline"),
+        disks=tuple(map(_disk, table.tables("disks"))),
+        nics=tuple(map(_nic, table.tables("nics"))),
+    )
+    table.finish()
+    if zone.type not in TYPES:
+        raise table.error("type", f"{zone.type} is no type", f"Write {' or '.join(TYPES)}.")
+    for key, values, most in (
+        ("disks", [disk.device for disk in zone.disks], _MAX_DISKS),
+        ("nics", [nic.mac for nic in zone.nics], _MAX_NICS),
+    ):
+        if len(values) > most or len(set(values)) != len(values):
+            raise table.error(key, "has one twice, or too many", f"Name at most {most}.")
+    return zone
+
+
+def _disk(table: Table) -> Disk:
+    disk = Disk(table.text("device"), table.text("backend"), table.flag("writable", default=False))
+    table.finish()
+    if not _DEVICE.fullmatch(disk.device):
+        raise table.error("device", f"{disk.device} is no disk of a zone", "Write xvda to xvdz.")
+    if not _BACKEND.fullmatch(disk.backend):
+        raise table.error("backend", "is no path", "Name a device or file of the host: /dev/vda.")
+    return disk
+
+
+def _nic(table: Table) -> Nic:
+    nic = Nic(table.text("bridge"), table.text("mac"))
+    table.finish()
+    if not _BRIDGE.fullmatch(nic.bridge):
+        raise table.error("bridge", "is no interface's name", "Write e.g. br0.")
+    # The lowest bit of the first byte makes it a group's address (IEEE 802, section 8.2.2).
+    if not _MAC.fullmatch(nic.mac) or int(nic.mac[:2], 16) & 1:
+        raise table.error("mac", "is no station's address", "Write e.g. 00:16:3e:00:00:01.")
+    return nic
+
+
+def _name(table: Table, key: str) -> str:
+    text = table.text(key)
+    if not NAME.fullmatch(text):
+        raise table.error(key, "is no name", "Use lower-case letters, digits and dashes.")
+    return text
+
+
+def _number(table: Table, key: str, least: int, most: int, default: int | None = None) -> int:
+    number = table.number(key, default)
+    if not least <= number <= most:
+        raise table.error(key, f"{number} is out of range", f"Give {least} to {most:,}.")
+    return number
+
+
+def _cmdline(table: Table, key: str) -> str:
+    text = table.text(key, "")
+    if text and not (text.isascii() and text.isprintable()):
+        raise table.error(key, "is not printable ASCII", "Mend it.")
+    if len(text) > _MAX_CMDLINE:
+        raise table.error(key, f"is longer than {_MAX_CMDLINE} characters", "Shorten it.")
+    return text
