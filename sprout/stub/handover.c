@@ -4,6 +4,7 @@
 #include "handover.h"
 
 #include <cpu.h>
+#include "multiboot2.h"
 #include "report.h"
 
 /* Exit hands over no context, so this is the stub's one variable. */
@@ -38,18 +39,22 @@ static EFI_STATUS EFIAPI exit_hook(EFI_HANDLE image, EFI_STATUS status, UINTN da
     return firmware_exit(image, status, data_size, data);
 }
 
-EFI_STATUS handover_enter(struct handover *handover)
+static void catch_exit(struct handover *handover)
 {
-    EFI_LOADED_IMAGE_PROTOCOL *image = handover->image;
     EFI_BOOT_SERVICES *boot = handover->system->BootServices;
-
     hook.running = handover;
     hook.firmware_exit = boot->Exit;
     set_exit(boot, exit_hook);
+    handover->firmware_image = *handover->image;
+}
 
+EFI_STATUS handover_enter(struct handover *handover)
+{
+    EFI_LOADED_IMAGE_PROTOCOL *image = handover->image;
+
+    catch_exit(handover);
     /* Linux reads its own header through ImageBase and its command line from LoadOptions. The
      * LoadOptions that the firmware gave us are input from outside and are not looked at. */
-    handover->firmware_image = *image;
     image->ImageBase = handover->placement.base;
     image->ImageSize = handover->placement.size;
     image->LoadOptions = handover->cmdline.text;
@@ -62,6 +67,16 @@ EFI_STATUS handover_enter(struct handover *handover)
     return status;
 }
 
+_Noreturn void handover_enter_hypervisor(struct handover *handover)
+{
+    catch_exit(handover);
+    /* Its command line is in the information; what the firmware was given from outside is not. */
+    handover->image->LoadOptions = NULL;
+    handover->image->LoadOptionsSize = 0;
+    cpu_enter_multiboot2(handover->hypervisor.entry, MULTIBOOT2_MAGIC,
+                         handover->hypervisor.information);
+}
+
 void handover_undo(struct handover *handover)
 {
     EFI_BOOT_SERVICES *boot = handover->system->BootServices;
@@ -70,6 +85,7 @@ void handover_undo(struct handover *handover)
         set_exit(boot, hook.firmware_exit);
         hook.running = NULL;
     }
+    hypervisor_undo(&handover->hypervisor, boot);
     placement_undo(&handover->placement, boot);
     initrd_withdraw(&handover->initrd, boot);
 }

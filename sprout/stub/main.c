@@ -58,20 +58,32 @@ static struct failure place_kernel(struct handover *handover, const struct pe *s
                           &handover->kernel);
 }
 
+static struct failure prepare_linux(struct handover *handover, const struct pe *self)
+{
+    struct failure failure = read_cmdline(handover, self);
+    if (failure.status == EFI_SUCCESS)
+        failure = offer_initrd(handover, self);
+    if (failure.status == EFI_SUCCESS)
+        failure = place_kernel(handover, self);
+    return failure;
+}
+
+/* An image with a hypervisor in it starts that; the sections of Linux are then its host's. */
 static struct failure prepare(struct handover *handover)
 {
     struct pe self;
+    struct section hv;
     struct failure failure = find_itself(handover, &self);
     /* Before anything of this image is used, and before there is anything to take back. */
     if (failure.status == EFI_SUCCESS)
         failure = level_check(handover->system->RuntimeServices, &self);
     if (failure.status == EFI_SUCCESS)
-        failure = read_cmdline(handover, &self);
-    if (failure.status == EFI_SUCCESS)
-        failure = offer_initrd(handover, &self);
-    if (failure.status == EFI_SUCCESS)
-        failure = place_kernel(handover, &self);
-    return failure;
+        failure = sections_find(&self, ".hv", false, &hv);
+    if (failure.status != EFI_SUCCESS)
+        return failure;
+    if (hv.bytes.data == NULL)
+        return prepare_linux(handover, &self);
+    return hypervisor_make(&handover->hypervisor, &self, hv, handover->self, handover->system);
 }
 
 /* The stamp of the hand-over is in the variables, so it has to be taken before they are written,
@@ -92,7 +104,7 @@ static void publish(struct handover *handover, struct clock *clock, uint64_t ent
         .size = sizeof(stamps),
         .tsc_entry = entered,
         .tsc_hz = clock_finish(clock),
-        .bytes_copied = handover->placement.bytes_copied,
+        .bytes_copied = handover->placement.bytes_copied + handover->hypervisor.bytes_copied,
     };
     variables_publish_entry(runtime, &stamps);
     stamps.tsc_handover = cpu_ticks();
@@ -113,5 +125,7 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system)
         return failure.status;
     }
     publish(&handover, &clock, entered);
+    if (handover.hypervisor.entry != NULL)
+        handover_enter_hypervisor(&handover);
     return handover_enter(&handover);
 }
