@@ -8,25 +8,48 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sprout import __version__
 from sprout.base.files import read_bounded, scratch_prefix
 from sprout.build.tree import Image
+from sprout.build.zone_parts import ZoneParts, zone_entries
+from sprout.build.zones import Host
 from sprout.format.sbat import fill_sbat
+from sprout.image.host import HostParts, build_host_image
 from sprout.image.uki import MAX_IMAGE_BYTES, build_image
 from sprout.initramfs.cpio import Entry, write_cpio
 from sprout.kernel.modules import read_modules
 from sprout.kernel.reserve import insert_certificate
+from sprout.kernel.xen_tools import check_interfaces
+
+_MAX_METADATA_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class HypervisorParts:
+    """The files of an image of a host beside those of its kernel: directories that steps made.
+
+    `tools` is where the tools were built that the initramfs holds; `zones` are by their names.
+    """
+
+    kernel: Path
+    tools: Path
+    zones: dict[str, ZoneParts]
 
 
 @dataclass(frozen=True)
 class Ingredients:
-    """The files of one boot image; `kernel` is the directory that the kernel step made."""
+    """The files of one boot image; `kernel` is the directory that the kernel step made.
+
+    `hypervisor` is there for the image of a host.
+    """
 
     stub: Path
     kernel: Path
     initramfs: Path
     sbat: Path
+    hypervisor: HypervisorParts | None = None
 
 
 @dataclass(frozen=True)
@@ -51,31 +74,72 @@ def lay_out_image(
     With `module_key` the kernel carries its certificate, and the image's modules are signed.
     Raises SproutError when one of the parts is not what it should be.
     """
-    metadata = json.loads((parts.kernel / "metadata.json").read_bytes())
+    metadata = _metadata(parts.kernel)
+    hypervisor = None if parts.hypervisor is None else _metadata(parts.hypervisor.kernel)
+    version = f"Linux {metadata['version']}"
+    if hypervisor is not None:
+        version = f"Xen {hypervisor['version']}, {version}"
+    texts: dict[str, Any] = {
+        "cmdline": image.cmdline,
+        "os_release": {
+            "ID": image.os_id,
+            "NAME": image.os_name,
+            "PRETTY_NAME": f"{image.os_name} ({version})",
+            "VERSION_ID": metadata["version"],
+        },
+        "uname": metadata["release"],
+        "sbat": fill_sbat(
+            parts.sbat,
+            {
+                "stub": __version__,
+                "kernel": metadata["version"],
+                "hypervisor": None if hypervisor is None else hypervisor["version"],
+            },
+        ),
+        "epoch": epoch,
+    }
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=scratch_prefix("image"), dir=target.parent) as name:
         work = Path(name)
+        entries = _modules(f"lib/modules/{metadata['release']}", image, parts, module_key)
+        if parts.hypervisor is not None and image.host is not None:
+            entries += zone_entries(image.host.zones, parts.hypervisor.zones)
         initramfs = parts.initramfs
-        if image.modules:
-            prefix = f"lib/modules/{metadata['release']}"
-            archive = write_cpio(_modules(prefix, image, parts, module_key), epoch=epoch)
+        if entries:
+            archive = write_cpio(entries, epoch=epoch)
             initramfs = _with_archive(work / "initramfs.cpio", initramfs, archive)
+        if parts.hypervisor is not None and image.host is not None:
+            host = _host_parts(image.host, parts, parts.hypervisor, initramfs)
+            build_host_image(target, host, **texts)
+            return
         build_image(
             target,
             stub=parts.stub,
             kernel=_kernel(work, parts, module_key),
             initramfs=initramfs,
-            cmdline=image.cmdline,
-            os_release={
-                "ID": image.os_id,
-                "NAME": image.os_name,
-                "PRETTY_NAME": f"{image.os_name} (Linux {metadata['version']})",
-                "VERSION_ID": metadata["version"],
-            },
-            uname=metadata["release"],
-            sbat=fill_sbat(parts.sbat, {"stub": __version__, "kernel": metadata["version"]}),
-            epoch=epoch,
+            **texts,
         )
+
+
+def _metadata(directory: Path) -> dict[str, Any]:
+    """Read what the step that made `directory` says of it."""
+    found: dict[str, Any] = json.loads(
+        read_bounded(directory / "metadata.json", _MAX_METADATA_BYTES)
+    )
+    return found
+
+
+def _host_parts(
+    host: Host, parts: Ingredients, hypervisor: HypervisorParts, initramfs: Path
+) -> HostParts:
+    check_interfaces(_metadata(hypervisor.kernel), _metadata(hypervisor.tools))
+    return HostParts(
+        stub=parts.stub,
+        hypervisor=hypervisor.kernel / "image",
+        hypervisor_cmdline=host.hypervisor_cmdline(),
+        kernel=parts.kernel / "elf",
+        initramfs=initramfs,
+    )
 
 
 def _kernel(work: Path, parts: Ingredients, module_key: ModuleKey | None) -> Path:
@@ -92,7 +156,9 @@ def _modules(
     prefix: str, image: Image, parts: Ingredients, module_key: ModuleKey | None
 ) -> list[Entry]:
     """Give the image's modules, and what those need, as files below `prefix`."""
-    entries = []
+    entries: list[Entry] = []
+    if not image.modules:
+        return entries
     for name, data in read_modules(parts.kernel / "modules.tar", image.modules).items():
         signed = data if module_key is None else module_key.sign(name, data)
         entries.append(Entry(f"{prefix}/{name}.ko", stat.S_IFREG | 0o644, signed))

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sprout import __version__
 from sprout.base.errors import SproutError, UsageError
-from sprout.base.files import cannot_read, sha256_file
-from sprout.build.artifacts import Ingredients, lay_out_image
+from sprout.build.artifacts import HypervisorParts, Ingredients, lay_out_image
 from sprout.build.cache import Cache, cache_root
 from sprout.build.code import code_digest
+from sprout.build.kernel_steps import compiled_steps, load_compiled_flavor, store
 from sprout.build.memo import Memo
-from sprout.build.step import Parts, Step
+from sprout.build.step import Step
+from sprout.build.steps import digests, make_step
 from sprout.build.toolchain import toolchain_digest
 from sprout.build.tree import Image, Tree
+from sprout.build.zone_parts import ZoneParts
 from sprout.image import disk, stub
 from sprout.initramfs import assemble
-from sprout.kernel import build as kernel_build
-from sprout.kernel.fetch import Store, ensure, locked_pin, resolve
-from sprout.kernel.flavor import Flavor, load_flavor
-from sprout.kernel.kbuild import job_count
-from sprout.kernel.sources import Source, load_sources
+from sprout.kernel.fetch import ensure, resolve
+from sprout.kernel.flavor import Flavor
+from sprout.kernel.order import Order
 from sprout.vm import plugin
 
-KERNEL_OUTPUTS = kernel_build.OUTPUTS
 INITRAMFS_OUTPUTS = ("initramfs.cpio", "init.symbols")
 
 
@@ -43,13 +40,13 @@ class Settings:
 class Graph:
     """A tree's steps by name, each after the ones it needs, and the cache they share.
 
-    `orders` says, for the steps that build a kernel, what it is built from.
+    `orders` says, for the steps that compile a source, what it is built from.
     """
 
     tree: Tree
     cache: Cache
     steps: dict[str, Step]
-    orders: dict[str, kernel_build.Order]
+    orders: dict[str, Order]
 
     def select(self, names: Iterable[str]) -> list[Step]:
         """Give the named steps and what they need, in an order that can be worked off.
@@ -63,12 +60,7 @@ class Graph:
 
     def ingredients(self, image: Image) -> Ingredients:
         """Give the built parts that the boot image `image` is laid out from."""
-        return Ingredients(
-            stub=self.steps["stub"].files()[0],
-            kernel=self.steps[f"{image.flavor}-kernel"].directory,
-            initramfs=self.steps[f"{image.initramfs}-initramfs"].files()[0],
-            sbat=self.tree.root / "signing" / "sbat.csv",
-        )
+        return _ingredients(self.tree, image, self.steps)
 
     def ensure_sources(self, steps: Iterable[Step], settings: Settings) -> bool:
         """Fetch the sources of those `steps` that have to be compiled; True when the lock moved.
@@ -97,11 +89,6 @@ class Graph:
         chosen[name] = self.steps[name]
 
 
-def store() -> Store:
-    """Give the store of kernel sources inside the cache."""
-    return Store(cache_root())
-
-
 def load_graph(tree: Tree, settings: Settings) -> Graph:
     """Work out every step of the tree and its key; builds nothing.
 
@@ -112,13 +99,13 @@ def load_graph(tree: Tree, settings: Settings) -> Graph:
     steps: dict[str, Step] = {}
     _add(steps, _stub_step(tree, memo))
     _add(steps, _counter_step(tree, memo))
-    orders: dict[str, kernel_build.Order] = {}
+    orders: dict[str, Order] = {}
     for image in tree.images.values():
-        order = _order(tree, image.flavor)
-        kernel = _kernel_step(tree, order, settings, memo)
-        orders[kernel.name] = order
-        _add(steps, kernel)
-        _add(steps, _initramfs_step(tree, image.initramfs, memo))
+        for flavor in _flavors(tree, image):
+            for step, order in compiled_steps(tree, flavor, settings.jobs, memo):
+                orders[step.name] = order
+                _add(steps, step)
+        _add_initramfs(tree, image, steps, memo)
         _add(steps, _image_step(tree, image, steps, memo))
         _add(steps, _disk_step(tree, image, steps, memo))
     memo.save()
@@ -129,31 +116,59 @@ def _add(steps: dict[str, Step], step: Step) -> None:
     steps.setdefault(step.name, step)
 
 
-def _digests(paths: Sequence[Path]) -> str:
-    """Give one digest over files: their names and their bytes."""
-    try:
-        lines = sorted(f"{path.name} {sha256_file(path)}" for path in paths)
-    except OSError as error:
-        raise cannot_read(Path(error.filename), error) from error
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _flavors(tree: Tree, image: Image) -> list[Flavor]:
+    """Give what the image's kernels and its hypervisor are, each once."""
+    wanted = [(image.flavor, "linux")]
+    if image.host is not None:
+        wanted += [(zone.flavor, "linux") for zone in image.host.zones]
+        wanted.append((image.host.flavor, "xen"))
+    return [load_compiled_flavor(tree, name, kind) for name, kind in dict.fromkeys(wanted)]
 
 
-def _step(
-    tree: Tree,
-    name: str,
-    outputs: Sequence[str],
-    parts: Parts,
-    make: Callable[[Path], None],
-    *,
-    needs: Sequence[str] = (),
-) -> Step:
-    everything = {**parts, "epoch": str(tree.epoch)}
-    return Step(name, tree.build / name, tuple(outputs), tuple(needs), everything, make)
+def _add_initramfs(tree: Tree, image: Image, steps: dict[str, Step], memo: Memo) -> None:
+    """Add the steps that pack the image's initramfs, and those of its zones."""
+    zones = image.host.zones if image.host is not None else ()
+    for zone in zones:
+        _add(steps, _initramfs_step(tree, zone.initramfs, None, memo))
+    definition = tree.root / "initramfs" / f"{image.initramfs}.toml"
+    tools = None
+    if image.host is not None and assemble.needs_tools(definition):
+        tools = steps[f"{image.host.flavor}-tools"]
+    step = _initramfs_step(tree, image.initramfs, tools, memo)
+    if steps.setdefault(step.name, step).key != step.key:
+        raise SproutError(
+            f"images.toml: images.{image.name}.initramfs: {image.initramfs} holds the tools of "
+            "another hypervisor in another image",
+            "Give each hypervisor an initramfs of its own.",
+        )
+
+
+def _ingredients(tree: Tree, image: Image, steps: dict[str, Step]) -> Ingredients:
+    hypervisor = None
+    if image.host is not None:
+        hypervisor = HypervisorParts(
+            kernel=steps[f"{image.host.flavor}-kernel"].directory,
+            tools=steps[f"{image.host.flavor}-tools"].directory,
+            zones={
+                zone.name: ZoneParts(
+                    kernel=steps[f"{zone.flavor}-kernel"].directory / "elf",
+                    initramfs=steps[f"{zone.initramfs}-initramfs"].files()[0],
+                )
+                for zone in image.host.zones
+            },
+        )
+    return Ingredients(
+        stub=steps["stub"].files()[0],
+        kernel=steps[f"{image.flavor}-kernel"].directory,
+        initramfs=steps[f"{image.initramfs}-initramfs"].files()[0],
+        sbat=tree.root / "signing" / "sbat.csv",
+        hypervisor=hypervisor,
+    )
 
 
 def _stub_step(tree: Tree, memo: Memo) -> Step:
     parts = {
-        "sources": _digests(stub.stub_sources()),
+        "sources": digests(stub.stub_sources()),
         "version": __version__,
         "tools": toolchain_digest(stub.PROGRAMS, memo),
         "code": code_digest("sprout.image.stub", memo),
@@ -162,12 +177,12 @@ def _stub_step(tree: Tree, memo: Memo) -> Step:
     def make(out: Path) -> None:
         stub.build_stub(out / "stub.efi", version=__version__, symbols=out / "stub.symbols")
 
-    return _step(tree, "stub", ["stub.efi", "stub.symbols"], parts, make)
+    return make_step(tree, "stub", ["stub.efi", "stub.symbols"], parts, make)
 
 
 def _counter_step(tree: Tree, memo: Memo) -> Step:
     parts = {
-        "sources": _digests(plugin.plugin_sources()),
+        "sources": digests(plugin.plugin_sources()),
         "tools": toolchain_digest(plugin.PROGRAMS, memo),
         "code": code_digest("sprout.vm.plugin", memo),
     }
@@ -177,87 +192,48 @@ def _counter_step(tree: Tree, memo: Memo) -> Step:
             plugin.build_plugin(out / plugin.plugin_name(level), level)
 
     names = [plugin.plugin_name(level) for level in plugin.LEVELS]
-    return _step(tree, "counter", names, parts, make)
+    return make_step(tree, "counter", names, parts, make)
 
 
-def _order(tree: Tree, name: str) -> kernel_build.Order:
-    flavor = load_flavor(tree.root, name)
-    flavor.check_waivers(datetime.datetime.now(datetime.UTC).date())
-    source = named_source(load_sources(tree.root), flavor)
-    pin = locked_pin(tree.root, store(), source)
-    return kernel_build.Order(flavor, source, pin, tree.epoch)
-
-
-def named_source(sources: dict[str, Source], flavor: Flavor) -> Source:
-    """Give the source that a flavor names; raises SproutError where there is none of that name."""
-    if flavor.source not in sources:
-        raise SproutError(
-            f"{flavor.path}: source: there is no {flavor.source}",
-            f"Sources in kernels/sources.toml: {', '.join(sources)}.",
-        )
-    return sources[flavor.source]
-
-
-def _kernel_step(tree: Tree, order: kernel_build.Order, settings: Settings, memo: Memo) -> Step:
-    flavor, pin = order.flavor, order.pin
-    parts = {
-        "source": f"{pin.source} {pin.origin} {pin.version} {pin.sha256}" if pin else "",
-        "flavor": _digests([flavor.path]),
-        "tools": toolchain_digest(kernel_build.PROGRAMS, memo),
-        "code": code_digest("sprout.kernel.build", memo),
-        "explain.c": _digests([Path(kernel_build.__file__).with_name("explain.c")]),
-    }
-    for fragment in flavor.fragments:
-        parts[str(fragment.path.relative_to(tree.root))] = _digests([fragment.path])
-    for patch in flavor.patches_for(pin.upstream) if pin else flavor.patches:
-        parts[str(patch.file.relative_to(tree.root))] = _digests([patch.file])
-
-    def make(out: Path) -> None:
-        log = tree.build / "log" / f"{flavor.name}-kernel.log"
-        jobs = job_count(settings.jobs)
-        kernel_build.build_kernel(order, store(), out, jobs=jobs, log=log)
-
-    return _step(tree, f"{flavor.name}-kernel", KERNEL_OUTPUTS, parts, make)
-
-
-def _initramfs_step(tree: Tree, name: str, memo: Memo) -> Step:
+def _initramfs_step(tree: Tree, name: str, tools: Step | None, memo: Memo) -> Step:
     definition = tree.root / "initramfs" / f"{name}.toml"
     parts = {
-        "files": _digests(assemble.inputs(definition)),
-        "libc": _digests(assemble.linked()),
-        "tools": toolchain_digest(assemble.PROGRAMS, memo),
+        "files": digests(assemble.inputs(definition)),
+        "libc": digests(assemble.linked(definition)),
+        "programs": toolchain_digest(assemble.PROGRAMS, memo),
         "code": code_digest("sprout.initramfs.assemble", memo),
     }
+    if tools is not None:
+        parts["tools"] = tools.key
 
     def make(out: Path) -> None:
         archive, symbols = (out / output for output in INITRAMFS_OUTPUTS)
-        assemble.assemble(definition, archive, epoch=tree.epoch, symbols=symbols)
+        built = None if tools is None else tools.directory / "tools.tar"
+        assemble.assemble(definition, archive, epoch=tree.epoch, symbols=symbols, tools=built)
 
-    return _step(tree, f"{name}-initramfs", INITRAMFS_OUTPUTS, parts, make)
+    needs = [] if tools is None else [tools.name]
+    return make_step(tree, f"{name}-initramfs", INITRAMFS_OUTPUTS, parts, make, needs=needs)
 
 
 def _image_step(tree: Tree, image: Image, steps: dict[str, Step], memo: Memo) -> Step:
-    kernel = steps[f"{image.flavor}-kernel"]
-    initramfs = steps[f"{image.initramfs}-initramfs"]
-    stub_step = steps["stub"]
-    sbat = tree.root / "signing" / "sbat.csv"
+    needs = ["stub", f"{image.flavor}-kernel", f"{image.initramfs}-initramfs"]
+    if image.host is not None:
+        needs += [f"{image.host.flavor}-kernel", f"{image.host.flavor}-tools"]
+        for zone in image.host.zones:
+            needs += [f"{zone.flavor}-kernel", f"{zone.initramfs}-initramfs"]
+    needs = list(dict.fromkeys(needs))
+    ingredients = _ingredients(tree, image, steps)
     parts = {
-        "stub": stub_step.key,
-        "kernel": kernel.key,
-        "initramfs": initramfs.key,
-        "cmdline": image.cmdline,
-        "os": f"{image.os_id} {image.os_name}",
-        "modules": " ".join(image.modules),
-        "sbat": _digests([sbat]),
+        **{name: steps[name].key for name in needs},
+        "image": repr(image),
+        "sbat": digests([ingredients.sbat]),
         "code": code_digest("sprout.build.artifacts", memo),
     }
-    ingredients = Ingredients(stub_step.files()[0], kernel.directory, initramfs.files()[0], sbat)
 
     def make(out: Path) -> None:
         lay_out_image(out / f"{image.name}.efi", image, ingredients, tree.epoch)
 
-    needs = [stub_step.name, kernel.name, initramfs.name]
-    return _step(tree, f"{image.name}-image", [f"{image.name}.efi"], parts, make, needs=needs)
+    return make_step(tree, f"{image.name}-image", [f"{image.name}.efi"], parts, make, needs=needs)
 
 
 def _disk_step(tree: Tree, image: Image, steps: dict[str, Step], memo: Memo) -> Step:
@@ -271,6 +247,6 @@ def _disk_step(tree: Tree, image: Image, steps: dict[str, Step], memo: Memo) -> 
     def make(out: Path) -> None:
         disk.make_disk(out / f"{image.name}.img", boot_image.files()[0], epoch=tree.epoch)
 
-    return _step(
+    return make_step(
         tree, f"{image.name}-disk", [f"{image.name}.img"], parts, make, needs=[boot_image.name]
     )

@@ -11,7 +11,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from sprout.build.graph import named_source, store
+from sprout.build.kernel_steps import named_source, store
 from sprout.cli.where import chosen_tree
 from sprout.kernel.flavor import load_flavor
 from sprout.kernel.sources import load_sources

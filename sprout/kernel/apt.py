@@ -16,7 +16,7 @@ from sprout.base.files import sha256_file
 from sprout.base.run import Output, run
 from sprout.kernel.sources import VERSION, AptOrigin, Pin, SourceUnavailable
 
-_STRICT = (
+STRICT = (
     "-o",
     "APT::Get::AllowUnauthenticated=false",
     "-o",
@@ -27,8 +27,8 @@ _STRICT = (
     "Acquire::Retries=2",
 )
 # apt drops to the user _apt where it can; a private directory would only make it complain.
-_UNSANDBOXED = ("-o", "APT::Sandbox::User=root")
-_TIMEOUT_S = 1800.0
+UNSANDBOXED = ("-o", "APT::Sandbox::User=root")
+TIMEOUT_S = 1800.0
 
 
 def machine_release() -> str:
@@ -45,7 +45,7 @@ def newest(origin: AptOrigin, source: str) -> Pin:
 
     Raises SproutError when they know none, or have no SHA-256 for it.
     """
-    output = run(["apt-cache", *_STRICT, "show", "--no-all-versions", origin.package])
+    output = run(["apt-cache", *STRICT, "show", "--no-all-versions", origin.package])
     if output.status != 0:
         raise SourceUnavailable(
             f"{origin.name}: the package lists know no {origin.package}",
@@ -75,13 +75,13 @@ def download(origin: AptOrigin, pin: Pin, directory: Path) -> Path:
     another one.
     """
     output = run(
-        ["apt-get", "-q", *_STRICT, *_UNSANDBOXED, "download", f"{origin.package}={pin.version}"],
+        ["apt-get", "-q", *STRICT, *UNSANDBOXED, "download", f"{origin.package}={pin.version}"],
         cwd=directory,
-        timeout=_TIMEOUT_S,
+        timeout=TIMEOUT_S,
     )
     if output.status != 0:
         raise SourceUnavailable(
-            f"{origin.name}: {origin.package} {pin.version}: {_reason(output)}",
+            f"{origin.name}: {origin.package} {pin.version}: {reason(output)}",
             "Check the network, then run `sudo apt-get update`; where the archive dropped that "
             "version, `sprout update FLAVOR` moves the lock to one it has.",
         )
@@ -99,6 +99,7 @@ def download(origin: AptOrigin, pin: Pin, directory: Path) -> Path:
     return found[0]
 
 
-def _reason(output: Output) -> str:
+def reason(output: Output) -> str:
+    """Give apt's own word for what went wrong: its first error, else its last line."""
     errors = re.findall(r"^E: (.*)$", output.stderr.decode(errors="replace"), re.MULTILINE)
     return errors[0] if errors else output.last_line()

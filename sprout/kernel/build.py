@@ -2,58 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sprout.base.errors import SproutError
-from sprout.base.files import read_bounded, scratch_prefix, sha256_file
+from sprout.base.files import read_bounded, scratch_prefix
 from sprout.base.run import check
 from sprout.kernel.compiled import pack_modules
 from sprout.kernel.configure import configure
+from sprout.kernel.elf import pack_kernel
 from sprout.kernel.fetch import Store, obtain
 from sprout.kernel.flavor import Flavor
-from sprout.kernel.kbuild import PROGRAMS, Kbuild
+from sprout.kernel.kbuild import PROGRAMS, Kbuild, refuse_unfit
+from sprout.kernel.order import Order, describe, write_metadata
 from sprout.kernel.patches import patched_tree
 from sprout.kernel.reserve_proof import prove_room
-from sprout.kernel.sources import Pin, Source
 
 OUTPUTS = (
-    *("image", "vmlinux", "decompressor", "System.map", "config", "metadata.json"),
+    *("image", "vmlinux", "elf", "decompressor", "System.map", "config", "metadata.json"),
     "modules.tar",
 )
 # A first build does not know how many objects it will compile; small configurations compile
 # about two for every option that is on.
 _OBJECTS_PER_OPTION = 1.9
-_UNFIT_FOR_MAKE = re.compile(r"[\s:%#$='\"]")
 
 __all__ = ["OUTPUTS", "PROGRAMS", "Order", "build_kernel"]
-
-
-@dataclass(frozen=True)
-class Order:
-    """All that a kernel is built from; `pin` is None until the source is resolved."""
-
-    flavor: Flavor
-    source: Source
-    pin: Pin | None
-    epoch: int
-
-    def locked(self) -> Pin:
-        """Give the pin; raises SproutError where the source has not been resolved yet."""
-        if self.pin is None:
-            raise SproutError(f"{self.source.name}: is not locked yet", "Run `sprout build` again.")
-        return self.pin
 
 
 def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Path) -> None:
     """Build the kernel of `order` into the existing directory `target`.
 
-    Writes `image` (what boots), `vmlinux`, `decompressor` (the symbols of what unpacks it),
+    Writes `image` (what boots), `vmlinux`, `elf` (what of that is loaded, for a hypervisor's
+    builder of domains), `decompressor` (the symbols of what unpacks it),
     `System.map`, `config`, `metadata.json` and `modules.tar` (unsigned; with nothing in it for a
     kernel without modules). Raises SproutError when the source does not verify, a patch does not
     apply, the configuration is not what was asked for, the compiler fails, or no certificate can
@@ -63,11 +43,7 @@ def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Pa
     patches = flavor.patches_for(pin.upstream)
     tree = patched_tree(obtain(store, order.source, pin), patches)
     log.unlink(missing_ok=True)
-    if _UNFIT_FOR_MAKE.search(str(store.root)):
-        raise SproutError(
-            f"{store.root}: make cannot work below a path with blanks or one of : % # $ = ' \"",
-            "Set SPROUT_CACHE to another directory.",
-        )
+    refuse_unfit(store.root)
     with tempfile.TemporaryDirectory(prefix=scratch_prefix("kernel"), dir=store.root) as name:
         kbuild = Kbuild(tree, Path(name), flavor.arch, order.epoch, log)
         final = configure(kbuild, flavor)
@@ -79,6 +55,7 @@ def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Pa
         shutil.copyfile(kbuild.out / "arch/x86/boot/bzImage", target / "image")
         for file in ("vmlinux", "System.map"):
             shutil.copyfile(kbuild.out / file, target / file)
+        pack_kernel(target / "vmlinux", target / "elf")
         compressed = kbuild.out / "arch/x86/boot/compressed/vmlinux"
         symbols = target / "decompressor"
         check(["objcopy", "--only-keep-debug", compressed, symbols], "Reinstall binutils.")
@@ -87,40 +64,7 @@ def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Pa
         release = read_bounded(kbuild.out / "include/config/kernel.release", 256).decode().strip()
     if final.get("CONFIG_SYSTEM_EXTRA_CERTIFICATE") == "y":
         prove_room(target / "image", target / "vmlinux")
-    metadata = _metadata(order, release, target)
-    (target / "metadata.json").write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n")
-
-
-def _metadata(order: Order, release: str, target: Path) -> dict[str, object]:
-    """Say what the artifact was really made from, for whoever receives it."""
-    flavor, pin = order.flavor, order.locked()
-    return {
-        "arch": flavor.arch,
-        "flavor": flavor.name,
-        "version": pin.upstream,
-        "release": release,
-        "source": asdict(pin),
-        "patches": [
-            {
-                "file": patch.file.name,
-                "sha256": sha256_file(patch.file),
-                "versions": str(patch.versions),
-                "reason": patch.reason,
-            }
-            for patch in flavor.patches_for(pin.upstream)
-        ],
-        "waivers": [
-            {"option": w.option, "reason": w.reason, "until": w.until.isoformat()}
-            for w in flavor.waivers
-        ],
-        "config_sha256": hashlib.sha256((target / "config").read_bytes()).hexdigest(),
-        "toolchain": {name: _version(name) for name in ("gcc", "ld")},
-    }
-
-
-def _version(program: str) -> str:
-    text = check([program, "--version"], f"Reinstall {program}.").decode(errors="replace")
-    return text.splitlines()[0]
+    write_metadata(target, describe(order, release, target / "config"))
 
 
 def _memo(store: Store, flavor: Flavor) -> Path:

@@ -103,15 +103,21 @@ def _refuse_idle_waivers(flavor: Flavor, missed: set[str]) -> None:
 
 
 def _explain(kbuild: Kbuild, options: list[str]) -> dict[str, str]:
-    """Ask the kernel's own Kconfig parser why each option has its value."""
-    scripts = kbuild.out / "scripts" / "kconfig"
+    """Ask the source's own Kconfig parser why each option has its value."""
+    scripts = kbuild.out / kbuild.kconfig
     objects = sorted(path for path in scripts.glob("*.o") if path.name != "conf.o")
     program = kbuild.out / "explain"
     sources = kbuild.source / "scripts"
     check(
-        ["gcc", "-O1", f"-I{sources}/kconfig", f"-I{sources}/include", f"-I{scripts}"]
+        [
+            "gcc",
+            "-O1",
+            f"-I{kbuild.source / kbuild.kconfig}",
+            f"-I{sources}/include",
+            f"-I{scripts}",
+        ]
         + [str(_EXPLAIN_SOURCE), *map(str, objects), "-o", str(program)],
-        "scripts/kconfig of this kernel is not like the ones known so far; report it.",
+        f"{kbuild.kconfig} of this source is not like the ones known so far; report it.",
         env=kbuild.environment(),
     )
     names = [option.removeprefix("CONFIG_") for option in options]
@@ -131,12 +137,21 @@ def _reason(block: str) -> str:
     """Give the part of Kconfig's own description that explains the value."""
     parts = []
     for depends in re.findall(r"^\s*Depends on: (.*)$", block, re.MULTILINE):
-        unmet = re.findall(r"!?\b\w+ \[=[^]]*\]", depends)
-        bad = [term for term in unmet if term.endswith("[=n]") != term.startswith("!")]
+        bad = _unmet(depends)
         parts.append(f"; unmet: {', '.join(bad)} in `depends on {depends}`" if bad else "")
+    for asked in re.findall(r"^\s*Asked if: (.*)$", block, re.MULTILINE):
+        if not "".join(parts):
+            bad = _unmet(asked)
+            parts.append(f"; unmet: {', '.join(bad)} in `if {asked}` of its prompt" if bad else "")
     selected = re.findall(r"^\s*Selected by \[[ym]\]:\n((?:\s+- .*\n)+)", block, re.MULTILINE)
     for group in selected:
         parts.append("; selected by" + ",".join(group.replace("\n", "").split("  - ")))
     if not "".join(parts) and "Prompt:" not in block:
         parts.append("; it has no prompt: only other options can select it")
     return "".join(dict.fromkeys(parts))
+
+
+def _unmet(condition: str) -> list[str]:
+    """Give the terms of a condition, as Kconfig prints it, that are not as it wants them."""
+    terms = re.findall(r"!?\b\w+ \[=[^]]*\]", condition)
+    return [term for term in terms if term.endswith("[=n]") != term.startswith("!")]

@@ -24,6 +24,15 @@ static void explain(const char *name)
     text = get_relations_str(list, NULL);
     fputs(str_get(&text), stdout);
     str_free(&text);
+    /* `bool "..." if CONDITION`: without it the option keeps its default, whatever is asked. */
+    for (const struct property *prompt = symbol->prop; prompt; prompt = prompt->next) {
+        if (prompt->type != P_PROMPT || !prompt->visible.expr)
+            continue;
+        text = str_new();
+        expr_gstr_print(prompt->visible.expr, &text);
+        printf("  Asked if: %s\n", str_get(&text));
+        str_free(&text);
+    }
 }
 
 int main(int count, char **arguments)

@@ -1,4 +1,4 @@
-"""Decides which archive a source is built from, and unpacks it verified into the cache.
+"""Decides which archive a source is built from, and has it unpacked, verified, in the cache.
 
 The lock is asked first. What it names and an origin still has is what is used; where no origin
 has it any more the newest verified version is taken instead and said so, except under `--locked`.
@@ -6,18 +6,17 @@ has it any more the newest verified version is taken instead and said so, except
 
 from __future__ import annotations
 
-import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from sprout.base.errors import SproutError
-from sprout.base.files import read_bounded, scratch_prefix, staged_directory, sweep
+from sprout.base.files import scratch_prefix, sweep
 from sprout.base.progress import say
-from sprout.base.run import started
-from sprout.kernel import apt, tarball
+from sprout.kernel import apt, apt_source, tarball
 from sprout.kernel.sources import (
     AptOrigin,
+    AptSourceOrigin,
     Pin,
     Source,
     SourceUnavailable,
@@ -27,8 +26,7 @@ from sprout.kernel.sources import (
     with_pin,
     write_lock,
 )
-
-_MAX_MAKEFILE_BYTES = 1 << 20
+from sprout.kernel.unpack import unpack_package, unpack_source, unpack_source_package
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,14 @@ class Store:
 
     root: Path
 
-    def tree(self, sha256: str) -> Path:
-        """Give the place of the unpacked tree of the archive with this SHA-256."""
-        return self.root / "sources" / sha256 / "tree"
+    def tree(self, digest: str) -> Path:
+        """Give the place of the unpacked tree of the archive with this digest (`Pin.digest`)."""
+        return self.root / "sources" / digest / "tree"
+
+    @property
+    def lists(self) -> Path:
+        """Give the place of apt's lists of source packages."""
+        return self.root / "apt-sources"
 
 
 def usable_pins(store: Store, source: Source, pins: tuple[Pin, ...]) -> list[Pin]:
@@ -57,7 +60,7 @@ def usable_pins(store: Store, source: Source, pins: tuple[Pin, ...]) -> list[Pin
             if (pin.source, pin.origin) == (source.name, origin.name)
             and pin.release in ("", release)
         ]
-    return sorted(found, key=lambda pin: not store.tree(pin.sha256).is_dir())
+    return sorted(found, key=lambda pin: not store.tree(pin.digest).is_dir())
 
 
 def locked_pin(tree: Path, store: Store, source: Source) -> Pin | None:
@@ -123,6 +126,8 @@ def newest(store: Store, source: Source) -> Pin:
                 pin = apt.newest(origin, source.name)
                 obtain(store, source, pin)
                 return pin
+            if isinstance(origin, AptSourceOrigin):
+                return _newest_package(store, source, origin)
             return _newest_tarball(store, source, origin)
         except SourceUnavailable as error:
             problems.append(error.message)
@@ -156,7 +161,7 @@ def obtain(store: Store, source: Source, pin: Pin) -> Path:
 
     Raises SproutError when it cannot be had or does not verify; nothing is left behind then.
     """
-    tree = store.tree(pin.sha256)
+    tree = store.tree(pin.digest)
     if tree.is_dir():
         return tree
     origin = source.origin(pin.origin)
@@ -167,22 +172,43 @@ def obtain(store: Store, source: Source, pin: Pin) -> Path:
         )
     with _workspace(store) as name:
         work = Path(name)
-        if isinstance(origin, AptOrigin):
-            say(f"fetching {origin.package} {pin.version}")
-            archive = apt.download(origin, pin, work)
-        else:
+        if isinstance(origin, TarballOrigin):
             got, archive = tarball.download(origin, source.name, pin.version, work)
             _same(got, pin)
-        _unpack(archive, pin, tree)
+            unpack_source(archive, pin, tree)
+            return tree
+        say(f"fetching {origin.package} {pin.version}")
+        if isinstance(origin, AptSourceOrigin):
+            files = apt_source.download(origin, pin, work, store.lists)
+            unpack_source_package(files, pin, tree)
+        elif origin.files:
+            unpack_package(apt.download(origin, pin, work), pin, tree)
+        else:
+            unpack_source(apt.download(origin, pin, work), pin, tree)
     return tree
+
+
+def _newest_package(store: Store, source: Source, origin: AptSourceOrigin) -> Pin:
+    """Give the newest version whose files can be had; one that only the index has is told of."""
+    gone: SourceUnavailable | None = None
+    for pin in apt_source.versions(origin, source.name, store.lists):
+        try:
+            obtain(store, source, pin)
+        except SourceUnavailable as error:
+            say(f"{source.name}: the archive names {pin.version}, which cannot be had")
+            gone = gone or error
+            continue
+        return pin
+    assert gone is not None  # noqa: S101 - there is one version at least
+    raise gone
 
 
 def _newest_tarball(store: Store, source: Source, origin: TarballOrigin) -> Pin:
     version = tarball.newest_version(origin)
     with _workspace(store) as name:
         pin, archive = tarball.download(origin, source.name, version, Path(name))
-        if not store.tree(pin.sha256).is_dir():
-            _unpack(archive, pin, store.tree(pin.sha256))
+        if not store.tree(pin.digest).is_dir():
+            unpack_source(archive, pin, store.tree(pin.digest))
     return pin
 
 
@@ -198,72 +224,4 @@ def _same(got: Pin, pin: Pin) -> None:
         raise SproutError(
             f"{pin.origin}: {pin.file}: SHA-256 is {got.sha256}, the lock says {pin.sha256}",
             "The origin's file is not the one that was locked: find out why before updating.",
-        )
-
-
-def _unpack(archive: Path, pin: Pin, tree: Path) -> None:
-    """Unpack a verified archive to `tree`, in one step."""
-    say(f"unpacking {pin.file}")
-    with staged_directory(tree.parent) as staging:
-        target = staging / "tree"
-        target.mkdir()
-        if archive.suffix == ".deb":
-            inner = staging / "source.tar.xz"
-            _extract_source_tarball(archive, inner)
-            _untar(inner, target)
-            inner.unlink()
-        else:
-            _untar(archive, target)
-        _check_version(target, pin)
-
-
-def _extract_source_tarball(package: Path, target: Path) -> None:
-    """Take the one `usr/src/*.tar.xz` out of a Debian package (deb(5))."""
-    member = ["--wildcards", "--no-wildcards-match-slash", "./usr/src/linux-source-*.tar.xz"]
-    with (
-        started(["dpkg-deb", "--fsys-tarfile", package]) as lister,
-        target.open("wb") as out,
-        started(["tar", "-xOf", "-", *member], stdin=lister.stdout, stdout=out) as taker,
-    ):
-        taker.wait()
-        if taker.returncode != 0:
-            raise SproutError(f"{package.name}: holds no source tarball", "Check `package`.")
-
-
-def _untar(archive: Path, target: Path) -> None:
-    """Unpack a verified `.tar.xz` without its top directory, owned by the caller."""
-    arguments = ["tar", "-xf", "-", "-C", str(target), "--strip-components=1", "--no-same-owner"]
-    with started(arguments, stdin=-1) as tar:
-        assert tar.stdin is not None  # noqa: S101 - it was asked for as a pipe
-        try:
-            for chunk in tarball.decompressed(archive):
-                tar.stdin.write(chunk)
-            tar.stdin.close()
-        except BrokenPipeError:
-            pass  # tar says below what went wrong
-        tar.wait()
-        assert tar.stderr is not None  # noqa: S101 - it was asked for as a pipe
-        if tar.returncode != 0:
-            lines = tar.stderr.read().decode(errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else f"status {tar.returncode}"
-            raise SproutError(
-                f"{archive.name}: cannot be unpacked: {reason}",
-                f"Check the free space below {target.parent.parent}; an unpacked kernel is 2 GB.",
-            )
-
-
-def _check_version(tree: Path, pin: Pin) -> None:
-    """Refuse a tree that is another version than its name said: a signed old one, say."""
-    makefile = read_bounded(tree / "Makefile", _MAX_MAKEFILE_BYTES).decode(errors="replace")
-    parts = [
-        re.search(rf"^{field} = ([0-9]+)$", makefile, re.MULTILINE)
-        for field in ("VERSION", "PATCHLEVEL", "SUBLEVEL")
-    ]
-    numbers = [part[1] for part in parts if part is not None]
-    if numbers[2:] == ["0"] and version_key(pin.upstream) == [int(n) for n in numbers[:2]]:
-        return
-    if ".".join(numbers) != pin.upstream:
-        raise SproutError(
-            f"{pin.file}: holds Linux {'.'.join(numbers)}, not {pin.upstream}",
-            "The origin offers another version under this name; do not use it.",
         )

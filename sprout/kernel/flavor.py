@@ -17,6 +17,8 @@ _LOCALVERSION = re.compile(r"-[A-Za-z0-9.-]{1,40}")
 _OPTION = re.compile(r"CONFIG_[A-Za-z0-9_]{1,100}")
 BASES = ("allnoconfig", "alldefconfig", "defconfig")
 ARCHITECTURES = ("x86_64",)
+KINDS = ("linux", "xen")
+HYPERVISORS = ("built", "packaged")
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,19 @@ class Waiver:
 
 @dataclass(frozen=True)
 class Flavor:
-    """What kernel to build: the named source, architecture, configuration and patches."""
+    """What kernel to build: the named source, architecture, configuration and patches.
+
+    `kind` is whose kernel it is, `linux` or `xen`. A hypervisor is `built`, or `packaged`: then
+    the distribution's own is taken from the source SOURCE-packaged, as it is. Its tools are built
+    from `tools_source` in either case; a Linux kernel has none.
+    """
 
     name: str
     path: Path
+    kind: str
+    hypervisor: str
     source: str
+    tools_source: str
     arch: str
     base: str
     localversion: str
@@ -54,8 +64,10 @@ class Flavor:
                         f"{other.option}={other.value} at {other.where}",
                         "Keep one of the two.",
                     )
-        version = Request("CONFIG_LOCALVERSION", f'"{self.localversion}"', str(self.path))
-        return [*asked.values(), version]
+        if self.localversion:
+            text = f'"{self.localversion}"'
+            asked["CONFIG_LOCALVERSION"] = Request("CONFIG_LOCALVERSION", text, str(self.path))
+        return list(asked.values())
 
     def patches_for(self, version: str) -> list[Patch]:
         """Give the patches meant for an upstream version, in order."""
@@ -91,13 +103,22 @@ def load_flavor(tree: Path, name: str) -> Flavor:
             f"{path}: there is no flavor {name}", f"Flavors here: {', '.join(known) or 'none'}."
         )
     table = load_table(path)
+    kind = _one_of(table, "kind", KINDS) if table.has("kind") else KINDS[0]
+    source = table.text("source")
+    hypervisor = HYPERVISORS[0]
+    if kind == "xen" and table.has("hypervisor"):
+        hypervisor = _one_of(table, "hypervisor", HYPERVISORS)
     flavor = Flavor(
         name=name,
         path=path,
-        source=table.text("source"),
+        kind=kind,
+        hypervisor=hypervisor,
+        source=f"{source}-packaged" if hypervisor == "packaged" else source,
+        tools_source=source if kind == "xen" else "",
         arch=_one_of(table, "arch", ARCHITECTURES),
         base=_one_of(table, "base", BASES),
-        localversion=table.text("localversion"),
+        # Xen has no such option.
+        localversion=table.text("localversion") if kind == "linux" else "",
         fragments=tuple(
             load_fragment(_named(table, tree, "fragments", f"{fragment}.config"))
             for fragment in table.texts("fragments")
@@ -106,7 +127,7 @@ def load_flavor(tree: Path, name: str) -> Flavor:
         waivers=tuple(_waiver(entry) for entry in table.tables("waivers")),
     )
     table.finish()
-    if not _LOCALVERSION.fullmatch(flavor.localversion):
+    if kind == "linux" and not _LOCALVERSION.fullmatch(flavor.localversion):
         raise table.error("localversion", "is not a suffix such as -zone", "Begin with a dash.")
     return flavor
 

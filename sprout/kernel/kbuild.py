@@ -25,6 +25,7 @@ _MEANS_TROUBLE = re.compile(
     r"error:|warning: .*-Werror|\*\*\*|undefined reference|No such file|No space left|fatal:|Killed"
 )
 _CONTEXT_LINES = 6
+_UNFIT_FOR_MAKE = re.compile(r"[\s:%#$='\"]")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Kbuild:
     arch: str
     epoch: int
     log: Path
+
+    @property
+    def kconfig(self) -> str:
+        """Give where Kconfig's own sources are in the source tree, and its objects in the build."""
+        return "scripts/kconfig"
 
     def environment(self) -> dict[str, str]:
         """Give the whole environment for make and for Kconfig's own programs.
@@ -137,6 +143,15 @@ class Kbuild:
             "BINDGEN": "bindgen",
             "CC_VERSION_TEXT": version.name,
         }
+
+
+def refuse_unfit(root: Path) -> None:
+    """Refuse a directory below which make cannot work; raises SproutError."""
+    if _UNFIT_FOR_MAKE.search(str(root)):
+        raise SproutError(
+            f"{root}: make cannot work below a path with blanks or one of : % # $ = ' \"",
+            "Set SPROUT_CACHE to another directory.",
+        )
 
 
 def job_count(jobs: int | None) -> int:

@@ -52,24 +52,28 @@ def patched_tree(source: Path, patches: list[Patch]) -> Path:
     with staged_directory(target) as staging:
         check(["cp", "-al", f"{source}/.", str(staging)], "Free some space and run it again.")
         for patch in patches:
-            _apply(staging, patch)
+            apply_strictly(staging, patch.file)
     return target
 
 
-def _apply(tree: Path, patch: Patch) -> None:
+def apply_strictly(tree: Path, patch: Path) -> None:
+    """Apply one patch file to a tree, without fuzz.
+
+    Raises SproutError naming the patch and the file it failed on.
+    """
     output = run(
         ["patch", "-p1", "--fuzz=0", "--forward", "--batch", "--no-backup-if-mismatch"]
-        + ["--reject-file=-", "-d", str(tree), "-i", str(patch.file.resolve())]
+        + ["--reject-file=-", "-d", str(tree), "-i", str(patch.resolve())]
     )
     text = output.stdout.decode(errors="replace")
     files = re.findall(r"^(?:checking|patching) file (.*)$", text, re.MULTILINE)
     if output.status == 0 and not files:
-        raise SproutError(f"{patch.file}: changes no file", "Put a unified diff in it.")
+        raise SproutError(f"{patch}: changes no file", "Put a unified diff in it.")
     if output.status != 0:
         failed = re.findall(r"^(Hunk #[0-9]+ FAILED at [0-9]+)", text, re.MULTILINE)
         problem = failed[0] if failed else output.last_line()
         where = f" on {files[-1]}" if files else ""
         raise SproutError(
-            f"{patch.file}: does not apply{where}: {problem}",
+            f"{patch}: does not apply{where}: {problem}",
             "Refresh the patch for this version, or narrow its `versions`.",
         )

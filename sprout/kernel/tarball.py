@@ -1,10 +1,14 @@
-"""Sources as kernel.org publishes them: `.tar.xz` with a detached signature over the `.tar`."""
+"""Sources as their projects publish them: a packed tarball with a detached PGP signature.
+
+kernel.org signs the `.tar` inside the `.tar.xz`; others sign the packed file as it is.
+"""
 
 from __future__ import annotations
 
 import lzma
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +18,13 @@ from sprout.base.errors import SproutError
 from sprout.base.files import sha256_file
 from sprout.base.progress import Progress
 from sprout.base.run import check, started
-from sprout.kernel.sources import Pin, SourceUnavailable, TarballOrigin, version_key
+from sprout.kernel.sources import (
+    Pin,
+    SourceUnavailable,
+    TarballOrigin,
+    in_series,
+    version_key,
+)
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -35,12 +45,13 @@ def newest_version(origin: TarballOrigin) -> str:
     """
     with _opened(origin, origin.index) as response:
         index = response.read(_MAX_INDEX_BYTES).decode(errors="replace")
-    prefix, suffix = (re.escape(part) for part in origin.file.split("{version}", 1))
-    series = re.escape(origin.series)
-    versions = set(re.findall(rf"\b{prefix}({series}(?:\.[0-9]{{1,5}})?){suffix}\b", index))
+    prefix, suffix = (re.escape(part) for part in origin.listed.split("{version}", 1))
+    numbers = r"[0-9]{1,5}(?:\.[0-9]{1,5}){1,3}"
+    named = re.findall(rf"(?<![\w.]){prefix}({numbers}){suffix}(?![\w])", index)
+    versions = {version for version in named if in_series(version, origin.series)}
     if not versions:
         raise SourceUnavailable(
-            f"{origin.name}: {origin.index} names no version of {origin.series}",
+            f"{origin.name}: {origin.index} names no version of {origin.series or 'anything'}",
             "Check `series` and `index` in kernels/sources.toml.",
         )
     newest: str = max(versions, key=version_key)
@@ -52,9 +63,10 @@ def download(origin: TarballOrigin, source: str, version: str, directory: Path) 
 
     Raises SproutError when it cannot be had, is too long, or its signature does not verify.
     """
-    file = origin.file.replace("{version}", version)
-    archive = directory / "archive.tar.xz"
-    with _opened(origin, file) as response, archive.open("wb") as out:
+    path = origin.file.replace("{version}", version)
+    file = path.rpartition("/")[2]
+    archive = directory / f"archive.tar.{origin.compression}"
+    with _opened(origin, path) as response, archive.open("wb") as out:
         told = response.headers.get("Content-Length") or ""
         length = int(told) if told.isdigit() and len(told) < 16 else 0
         _copy(origin, file, response, out, length)
@@ -87,11 +99,12 @@ def _copy(
 
 
 def verify(origin: TarballOrigin, file: str, archive: Path, signature: Path) -> None:
-    """Check the detached signature over the decompressed archive with gpgv.
+    """Check the detached signature, over the archive or what is packed in it, with gpgv.
 
     gpgv reads the `.tar` from a pipe, so nothing unverified is unpacked. Only the pinned keys
     count. Raises SproutError when it does not verify or unpacks to more than 4 GiB.
     """
+    signed = decompressed(archive) if origin.signed == "tar" else _chunks(archive)
     with tempfile.TemporaryDirectory(prefix="sprout-gpg-") as name:
         keyring = Path(name) / "keys.gpg"
         keyring.write_bytes(b"".join(_dearmored(key) for key in origin.keys))
@@ -102,7 +115,7 @@ def verify(origin: TarballOrigin, file: str, archive: Path, signature: Path) -> 
             with started(arguments, stdin=-1, stdout=out, stderr=out) as gpgv:
                 assert gpgv.stdin is not None  # noqa: S101 - it was asked for as a pipe
                 try:
-                    for chunk in decompressed(archive):
+                    for chunk in signed:
                         gpgv.stdin.write(chunk)
                     gpgv.stdin.close()
                 except BrokenPipeError:
@@ -140,30 +153,51 @@ def _dearmored(key: Path) -> bytes:
 
 
 def decompressed(archive: Path) -> Iterator[bytes]:
-    """Give the bytes of an `.xz` file, at most 4 GiB of them.
+    """Give the bytes of an `.xz` or `.gz` file, by its name's end, at most 4 GiB of them.
 
     Raises SproutError when the file is damaged, truncated or longer.
     """
-    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=256 << 20)
     total = 0
+    unpack = _gunzipped if archive.suffix == ".gz" else _unxzipped
     try:
-        with archive.open("rb") as stream:
-            while not decoder.eof:
-                data = stream.read(_CHUNK) if decoder.needs_input else b""
-                if decoder.needs_input and not data:
-                    raise EOFError
-                chunk = decoder.decompress(data, max_length=_CHUNK)
-                total += len(chunk)
-                if total > MAX_UNPACKED_BYTES:
-                    raise SproutError(
-                        f"{archive.name}: unpacks to more than {MAX_UNPACKED_BYTES:,} bytes",
-                        "That is no kernel source.",
-                    )
-                yield chunk
-    except (lzma.LZMAError, EOFError) as error:
+        for chunk in unpack(archive):
+            total += len(chunk)
+            if total > MAX_UNPACKED_BYTES:
+                raise SproutError(
+                    f"{archive.name}: unpacks to more than {MAX_UNPACKED_BYTES:,} bytes",
+                    "That is no kernel source.",
+                )
+            yield chunk
+    except (lzma.LZMAError, zlib.error, EOFError) as error:
         raise SproutError(
             f"{archive.name}: is truncated or damaged", "Run it again; it is fetched anew."
         ) from error
+
+
+def _unxzipped(archive: Path) -> Iterator[bytes]:
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=256 << 20)
+    with archive.open("rb") as stream:
+        while not decoder.eof:
+            data = stream.read(_CHUNK) if decoder.needs_input else b""
+            if decoder.needs_input and not data:
+                raise EOFError
+            yield decoder.decompress(data, max_length=_CHUNK)
+
+
+def _gunzipped(archive: Path) -> Iterator[bytes]:
+    decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)  # with gzip's header and checksum
+    with archive.open("rb") as stream:
+        while not decoder.eof:
+            data = decoder.unconsumed_tail or stream.read(_CHUNK)
+            if not data:
+                raise EOFError
+            yield decoder.decompress(data, _CHUNK)
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
 
 
 @contextmanager

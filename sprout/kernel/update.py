@@ -9,6 +9,7 @@ from pathlib import Path
 from sprout.base.errors import SproutError
 from sprout.base.files import scratch_prefix
 from sprout.base.progress import say
+from sprout.base.run import run
 from sprout.kernel.configure import configure
 from sprout.kernel.dotconfig import Changes, compare
 from sprout.kernel.fetch import Store, locked_pin, newest_everywhere, obtain, usable_pins
@@ -16,6 +17,8 @@ from sprout.kernel.flavor import Flavor
 from sprout.kernel.kbuild import Kbuild
 from sprout.kernel.patches import patched_tree
 from sprout.kernel.sources import Pin, Source, load_lock, version_key, with_pin, write_lock
+from sprout.kernel.xen import packaged_configuration
+from sprout.kernel.xen_make import XenMake
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,10 @@ def update(tree: Path, store: Store, flavor: Flavor, source: Source, epoch: int)
     """
     old = locked_pin(tree, store, source)
     new = newest_everywhere(store, source)
-    if old is not None and version_key(new.upstream) < version_key(old.upstream):
+    if old is not None and _is_older(new, old):
         raise SproutError(
-            f"{source.name}: the newest version to be had is {new.upstream}, the lock has "
-            f"{old.upstream}",
+            f"{source.name}: the newest version to be had is {new.version}, the lock has "
+            f"{old.version}",
             "An origin may be hiding newer versions; try again later.",
         )
     if new == old:
@@ -58,10 +61,25 @@ def update(tree: Path, store: Store, flavor: Flavor, source: Source, epoch: int)
     return Update(old, new, changes)
 
 
+def _is_older(one: Pin, other: Pin) -> bool:
+    """Tell whether a pin is of an older version; packages of one upstream version have revisions.
+
+    Those of a distribution's one release compare by its own rules (deb-version(7)).
+    """
+    if one.upstream != other.upstream or not one.release or one.release != other.release:
+        return version_key(one.upstream) < version_key(other.upstream)
+    return run(["dpkg", "--compare-versions", one.version, "lt", other.version]).status == 0
+
+
 def _configuration(
     store: Store, flavor: Flavor, source: Source, pin: Pin, epoch: int
 ) -> dict[str, str]:
     tree = patched_tree(obtain(store, source, pin), flavor.patches_for(pin.upstream))
+    if flavor.hypervisor == "packaged":
+        return packaged_configuration(tree, pin)
     with tempfile.TemporaryDirectory(prefix=scratch_prefix("config"), dir=store.root) as name:
-        out = Path(name)
-        return configure(Kbuild(tree, out / "build", flavor.arch, epoch, out / "log"), flavor)
+        out, log = Path(name) / "build", Path(name) / "log"
+        make = Kbuild(tree, out, flavor.arch, epoch, log)
+        if flavor.kind == "xen":
+            make = XenMake(tree / "xen", out, flavor.arch, epoch, log, pin.version)
+        return configure(make, flavor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import lzma
 import re
 from collections.abc import Iterator
@@ -60,6 +61,37 @@ def test_altered_tarball(site: Site, tmp_path: Path) -> None:
     refused(site, tmp_path, "not the ones that were signed")
 
 
+@pytest.mark.parametrize("altered", [False, True])
+def test_signature_over_the_packed_file(site: Site, tmp_path: Path, altered: bool) -> None:
+    """As the Xen Project publishes: gzip, in a directory for each version, the file signed."""
+    toml = site.tree / "kernels/sources.toml"
+    text = toml.read_text()
+    for old, new in (
+        ('"sha256sums.asc"', '"./"\nlisted = ">{version}/<"'),
+        ("linux-{version}.tar.xz", "{version}/linux-{version}.tar.gz"),
+        ('"linux-{version}.tar.sign"', '"{version}/linux-{version}.tar.gz.sig"\nsigned = "file"'),
+    ):
+        text = text.replace(old, new)
+    toml.write_text(text)
+    for version in ("6.12.9", "6.12.10"):
+        packed = site.publish(version)
+        folder = site.served / version
+        folder.mkdir()
+        gz = folder / f"linux-{version}.tar.gz"
+        gz.write_bytes(gzip.compress(lzma.decompress(packed.read_bytes())))
+        packed.unlink()
+        site.sign(gz, output=folder / f"{gz.name}.sig")
+        if altered:
+            # Packed again it is the same tarball, and not the file that was signed.
+            gz.write_bytes(gzip.compress(gzip.decompress(gz.read_bytes()), mtime=1))
+    if altered:
+        refused(site, tmp_path, "not the ones that were signed")
+        return
+    assert "SUBLEVEL = 10" in (resolve_now(site, tmp_path) / "Makefile").read_text()
+    (pin,) = load_lock(site.tree)
+    assert pin.file == "linux-6.12.10.tar.gz"
+
+
 def test_truncated_tarball(site: Site, tmp_path: Path) -> None:
     packed = site.publish("6.12.9")
     packed.write_bytes(packed.read_bytes()[:-20])
@@ -101,15 +133,16 @@ def test_origin_that_does_not_verify_is_not_passed_over(site: Site, tmp_path: Pa
     site.publish("6.12.9")
     toml = site.tree / "kernels/sources.toml"
     text = toml.read_text()
-    first = text[text.index("[[") :].replace("loopback", "first").replace("tar.sign", "tar.bad")
-    toml.write_text(text.replace("[[", f"{first}\n[[", 1))
+    own = text.rindex("[[")
+    first = text[own:].replace("loopback", "first").replace("tar.sign", "tar.bad")
+    toml.write_text(f"{text[:own]}{first}\n{text[own:]}")
     (site.served / "linux-6.12.9.tar.bad").write_text("hello")
     refused(site, tmp_path, "first: linux-6.12.9.tar.xz: its signature does not verify")
 
 
 def test_old_version_under_a_new_name(site: Site, tmp_path: Path) -> None:
     site.publish("6.12.99", says="6.12.3")
-    refused(site, tmp_path, r"holds Linux 6\.12\.3, not 6\.12\.99")
+    refused(site, tmp_path, r"holds version 6\.12\.3, not 6\.12\.99")
 
 
 def test_over_long_tarball(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,9 +205,10 @@ def test_locked_origin_that_this_machine_cannot_reach(site: Site, tmp_path: Path
     pin = resolve(site.tree, store, site.source(), locked=False)
     toml = site.tree / "kernels/sources.toml"
     text = toml.read_text()
-    far = text[text.index("[[") :].replace("loopback", "far").replace("127.0.0.1", "127.0.0.1:1/x")
+    own = text.rindex("[[")
+    far = text[own:].replace("loopback", "far").replace("127.0.0.1", "127.0.0.1:1/x")
     far = re.sub(r"http://127\.0\.0\.1:1/x:[0-9]+/", "http://127.0.0.1:1/", far)
-    toml.write_text(text.replace("[[", f"{far}\n[[", 1))
+    toml.write_text(f"{text[:own]}{far}\n{text[own:]}")
     gone = replace(pin, origin="far", version="6.12.100", upstream="6.12.100", sha256="0" * 64)
     write_lock(site.tree, (gone, pin))
     empty = Store(tmp_path / "other")

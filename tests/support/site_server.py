@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import re
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -60,11 +61,19 @@ class Site:
             index.write(f"{'0' * 64}  linux-{version}.tar.xz\n")
         return packed
 
-    def sign(self, tar: Path, *extra: str, signer: str | None = None) -> None:
+    def sign(
+        self, tar: Path, *extra: str, signer: str | None = None, output: Path | None = None
+    ) -> None:
         words: list[str | Path] = ["gpg", "--homedir", self.gpg, "--batch", "--yes"]
         words += ["--passphrase", "", *extra, "--local-user", signer or self.signer]
         words += ["--detach-sign", "--armor"]
-        check([*words, "-o", f"{tar.with_suffix('.tar.sign')}", str(tar)], "gpg failed")
+        check([*words, "-o", output or tar.with_suffix(".tar.sign"), tar], "gpg failed")
+
+
+def other_sources(toml: str, name: str) -> str:
+    """Give the tables of a sources.toml that are not of the source `name`."""
+    tables = re.split(r"(?m)^(?=\[)", toml)
+    return "".join(table for table in tables if name not in table.split("]")[0])
 
 
 @contextmanager
@@ -80,8 +89,10 @@ def serving(tree: Path, base: Path) -> Iterator[Site]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         (tree / "kernels/sources.lock").unlink()
-        (tree / "kernels/sources.toml").write_text(
-            f"""
+        toml = tree / "kernels/sources.toml"
+        toml.write_text(
+            other_sources(toml.read_text(), "linux-6.12")
+            + f"""
             ["linux-6.12"]
             series = "6.12"
             [["linux-6.12".origins]]
