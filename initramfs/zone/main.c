@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ticks.h"
+#include "../common/ticks.h"
 #include "zone.h"
 
 /* The time that is left to processes that outlive the program. */
@@ -25,7 +25,7 @@ static bool prepare(void)
     reboot(RB_DISABLE_CAD);
     block_signals();
     umask(022);
-    if (!mount_all())
+    if (!mount_each(zone_mounts, zone_mount_count) || !mount_efivarfs())
         return false;
     open_console();
     return loopback_up();
@@ -59,7 +59,7 @@ static enum ending run_zone(int argc, char **argv, uint64_t started)
         return END_POWEROFF;
     announce_ready(started);
     if (words) {
-        program = start_program(words);
+        program = start_program(words, -1);
         if (program < 0)
             return END_POWEROFF;
     }

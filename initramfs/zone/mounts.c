@@ -1,22 +1,11 @@
-/* The kernel's file systems that every program takes for granted, and the way back. */
-#include <errno.h>
-#include <string.h>
+/* What is mounted in a zone. */
 #include <sys/mount.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "zone.h"
 
-struct mount {
-    const char *type;
-    const char *target;
-    unsigned long flags;
-    const char *options;
-};
-
 #define PLAIN (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
-static const struct mount mounts[] = {
+const struct mount zone_mounts[] = {
     {"devtmpfs", "/dev", MS_NOSUID | MS_NOEXEC, "mode=0755"},
     {"proc", "/proc", PLAIN, NULL},
     {"sysfs", "/sys", PLAIN, NULL},
@@ -27,112 +16,4 @@ static const struct mount mounts[] = {
     {"cgroup2", "/sys/fs/cgroup", PLAIN, "nsdelegate"},
 };
 
-/* Read-only: init wants the stub's stamps, and a zone has no business in the firmware's store. */
-static const struct mount efivarfs = {
-    "efivarfs", "/sys/firmware/efi/efivars", PLAIN | MS_RDONLY, NULL};
-
-static bool say_mount(const struct mount *entry, int error)
-{
-    struct line what = {.used = 0};
-
-    line_text(&what, "mount ");
-    line_text(&what, entry->target);
-    what.text[what.used] = '\0';
-    say(what.text, error);
-    return false;
-}
-
-static int try_mount(const struct mount *entry)
-{
-    if (mount(entry->type, entry->target, entry->type, entry->flags, entry->options) == 0)
-        return 0;
-    return errno == EBUSY ? 0 : errno; /* it is mounted there already */
-}
-
-static bool mount_efivarfs(void)
-{
-    int error;
-
-    if (access(efivarfs.target, F_OK) < 0)
-        return true; /* not started by UEFI */
-    error = try_mount(&efivarfs);
-    /* This firmware has no variables at run time, so there are no stamps either. */
-    if (error == 0 || error == EOPNOTSUPP)
-        return true;
-    return say_mount(&efivarfs, error);
-}
-
-bool mount_all(void)
-{
-    for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
-        int error;
-
-        /* In sysfs the directory is there or cannot be made: the mount then says which. */
-        if (mkdir(mounts[i].target, 0755) < 0 && errno != EEXIST && errno != EPERM)
-            return say_mount(&mounts[i], errno);
-        error = try_mount(&mounts[i]);
-        if (error)
-            return say_mount(&mounts[i], error);
-    }
-    return mount_efivarfs();
-}
-
-/* Turns \040 and the like in /proc/self/mounts back into the bytes of the path. */
-static void unescape(char *path)
-{
-    char *to = path;
-
-    for (const char *from = path; *from; to++) {
-        if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' &&
-            from[2] <= '7' && from[3] >= '0' && from[3] <= '7') {
-            *to = (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0'));
-            from += 4;
-        } else {
-            *to = *from++;
-        }
-    }
-    *to = '\0';
-}
-
-static bool under(const char *path, const char *directory)
-{
-    size_t length = strlen(directory);
-
-    return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
-}
-
-static void unmount(char *path)
-{
-    unescape(path);
-    /* These have no disk beneath, and init needs them to the end. */
-    if (strcmp(path, "/") == 0 || under(path, "/dev") || under(path, "/proc") ||
-        under(path, "/sys"))
-        return;
-    if (umount2(path, UMOUNT_NOFOLLOW) < 0)
-        mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL);
-}
-
-/* Unmounts, last mounted first, what the program mounted; what is still busy becomes read-only. */
-void unmount_all(void)
-{
-    static char table[1 << 18];
-    ssize_t got = read_file("/proc/self/mounts", table, sizeof(table) - 1);
-
-    if (got <= 0)
-        return;
-    for (char *end = table + got; end > table;) {
-        char *line = end - 1; /* at the newline of the line before `end` */
-        char *path, *after;
-
-        *line = '\0';
-        while (line > table && line[-1] != '\n')
-            line--;
-        path = strchr(line, ' ');
-        after = path ? strchr(path + 1, ' ') : NULL;
-        if (after) {
-            *after = '\0';
-            unmount(path + 1);
-        }
-        end = line;
-    }
-}
+const size_t zone_mount_count = sizeof(zone_mounts) / sizeof(zone_mounts[0]);

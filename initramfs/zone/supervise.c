@@ -4,8 +4,7 @@
  *     SIGINT, 39                      the same, then it reboots
  *     SIGHUP, SIGQUIT, SIGUSR1, SIGCONT, SIGWINCH    go to the program
  *
- * SIGINT is Ctrl-Alt-Del (kernel/reboot.c), 38 what ACPI's power button sends
- * (ACPI_TINY_POWER_BUTTON_SIGNAL) and with 39 systemd's pair for power-off and reboot; SIGUSR2 is
+ * SIGINT is Ctrl-Alt-Del (kernel/reboot.c), 38 the power button's (common/init.h); SIGUSR2 is
  * busybox's and sysvinit's power-off, SIGPWR that of container managers.
  */
 #include <errno.h>
@@ -14,21 +13,8 @@
 
 #include "zone.h"
 
-/* By number: C libraries disagree about SIGRTMIN. */
-#define SIGNAL_POWEROFF 38
-#define SIGNAL_REBOOT 39
-
 /* The time that a running program has to end after it was asked to. */
 #define PROGRAM_GRACE_MS 10000
-
-/* Signals wait until supervise() takes them; the program starts with none blocked. */
-void block_signals(void)
-{
-    sigset_t all;
-
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
-}
 
 /* Reaps all that have ended; gives true when the program is among them. */
 static bool reap(pid_t program, int *wait_status)

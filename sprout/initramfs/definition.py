@@ -1,6 +1,10 @@
 """Reads the list of what goes into an initramfs: `initramfs/zone.toml` and the like.
 
     [[program]]    path, sources (C files, compiled together), mode = "0755"
+    [[binary]]     path, from = "xen-tools:PATH" (a program that the build made; its shared
+                   libraries come with it), also = [] (libraries that it loads by name),
+                   mode = "0755"
+    [libraries]    machine = [] (the shared libraries that are taken from this machine)
     [[file]]       path, source, mode = "0644"
     [[directory]]  path, mode = "0755"
     [[link]]       path, target
@@ -21,6 +25,8 @@ from typing import TypeVar
 from sprout.base.table import Table, load_table
 from sprout.initramfs.cpio import Entry, name_problem
 
+TOOLS = "xen-tools"  # the step of the build that makes programs
+_LIBRARY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _MODE = re.compile(r"[0-7]{3,4}")
 _NODE_TYPES = {"char": stat.S_IFCHR, "block": stat.S_IFBLK}
 _MAX_MAJOR = 0xFFF  # kernel include/linux/kdev_t.h: 12 and 20 bits
@@ -47,13 +53,32 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class Binary:
+    """A program that a step of the build made: its path in the archive, its mode, where it is.
+
+    `source` is its path in the tar of the tools. `also` are libraries that it loads by name, which
+    no header tells.
+    """
+
+    path: str
+    mode: int
+    source: str
+    also: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Definition:
-    """A whole list. `base` is the directory that sources are relative to; they exist."""
+    """A whole list. `base` is the directory that sources are relative to; they exist.
+
+    `machine` are the shared libraries that binaries take from this machine.
+    """
 
     base: Path
     programs: tuple[Program, ...]
     files: tuple[Listed, ...]
     entries: tuple[Entry, ...]
+    binaries: tuple[Binary, ...] = ()
+    machine: tuple[str, ...] = ()
 
 
 def load_definition(path: Path) -> Definition:
@@ -73,6 +98,8 @@ def load_definition(path: Path) -> Definition:
         programs=_each(top, "program", _program, seen),
         files=_each(top, "file", _file, seen),
         entries=tuple(entries),
+        binaries=_each(top, "binary", _binary, seen),
+        machine=_machine(top),
     )
     top.finish()
     return definition
@@ -129,6 +156,35 @@ def _program(table: Table, path: str) -> Program:
 def _file(table: Table, path: str) -> Listed:
     source = _source(table, "source", table.text("source"))
     return Listed(path, _mode(table, stat.S_IFREG, "0644"), source)
+
+
+def _binary(table: Table, path: str) -> Binary:
+    step, _colon, source = table.text("from").partition(":")
+    if step != TOOLS or name_problem(source):
+        raise table.error(
+            "from", "names no program", f'Write e.g. "{TOOLS}:usr/sbin/xl": step and path.'
+        )
+    also = _libraries(table, "also")
+    return Binary(path, _mode(table, stat.S_IFREG, "0755"), source, also)
+
+
+def _machine(top: Table) -> tuple[str, ...]:
+    if not top.has("libraries"):
+        return ()
+    table = top.table("libraries")
+    names = _libraries(table, "machine")
+    table.finish()
+    return names
+
+
+def _libraries(table: Table, key: str) -> tuple[str, ...]:
+    names = table.texts(key, ())
+    for name in names:
+        if not _LIBRARY.fullmatch(name):
+            raise table.error(key, f"{name!r} is no library", 'Write e.g. "libc.so.6".')
+    if len(set(names)) != len(names):
+        raise table.error(key, "names one twice", "Remove one of the two.")
+    return names
 
 
 def _directory(table: Table, path: str) -> Entry:

@@ -97,8 +97,11 @@ def test_a_missing_list_is_named(tmp_path: Path) -> None:
         load_definition(tmp_path / "none.toml")
 
 
-def test_the_zone_list_reads() -> None:
-    found = load_definition(_ROOT / "initramfs" / "zone.toml")
-    assert [program.path for program in found.programs] == ["init"]
-    listed = {source.name for source in found.programs[0].sources}
-    assert listed == {path.name for path in (_ROOT / "initramfs" / "zone").glob("*.c")}
+def test_the_lists_of_this_tree_read_and_no_source_is_left_out() -> None:
+    room = _ROOT / "initramfs"
+    listed: set[Path] = set()
+    for name in ("zone", "host"):
+        found = load_definition(room / f"{name}.toml")
+        assert [program.path for program in found.programs] == ["init"]
+        listed.update(found.programs[0].sources)
+    assert listed == {path for path in room.rglob("*.c")}

@@ -13,7 +13,11 @@ from sprout.initramfs.assemble import write_headers
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ZONE = _ROOT / "initramfs" / "zone"
-_PARTS = ("cmdline.c", "console.c", "cpuinfo.c", "file.c", "ready.c", "stamps.c", "text.c")
+_COMMON = _ROOT / "initramfs" / "common"
+_PARTS = (
+    *(_ZONE / name for name in ("cmdline.c", "ready.c")),
+    *(_COMMON / name for name in ("console.c", "cpuinfo.c", "file.c", "stamps.c", "text.c")),
+)
 _STAMPS = stamps.Stamps(1, 2**64 - 1, 3_000_000_000, 4)
 
 
@@ -24,7 +28,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binary = work / "harness"
     flags = ["-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"]
     flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I", str(work)]
-    sources = [Path(__file__).parent / "init" / "harness.c", *(_ZONE / part for part in _PARTS)]
+    sources = [Path(__file__).parent / "init" / "harness.c", *_PARTS]
     check(
         ["clang", *flags, "-I", _ZONE, "-o", binary, *sources],
         "Mend the source that clang names.",

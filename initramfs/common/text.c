@@ -1,7 +1,7 @@
 /* Text without the C library's printf, which would be half of this program. Pure: no system calls. */
 #include <string.h>
 
-#include "zone.h"
+#include "init.h"
 
 void line_text(struct line *line, const char *text)
 {

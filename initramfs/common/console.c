@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "zone.h"
+#include "init.h"
 
 #define DRAIN_MS 1000
 
@@ -57,15 +57,6 @@ void say_ended(const char *program, int wait_status)
     }
     line_end(&line);
     write_all(STDERR_FILENO, line.text, line.used);
-}
-
-/* One write, so that no other process's output falls into the line. */
-void announce(const struct sprout_ready *ready)
-{
-    struct line line = {.used = 0};
-
-    format_ready(&line, ready);
-    write_all(STDOUT_FILENO, line.text, line.used);
 }
 
 /* Lets the last lines leave a slow serial port, but waits for no reader that is gone:

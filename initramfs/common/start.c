@@ -1,4 +1,4 @@
-/* Starts the program: in a session of its own, with no blocked signals.
+/* Starts a program: in a session of its own, with no blocked signals.
  *
  * The console does not become its controlling terminal: when the leader of such a session ends,
  * the kernel hangs the terminal up and throws away what it has not sent yet
@@ -14,9 +14,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "zone.h"
+#include "init.h"
 
-/* Asked before init says that it is ready: a zone without its program is not. */
+/* Signals wait until init takes them; programs start with none blocked. */
+void block_signals(void)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+}
+
+/* Asked before init says that it is ready: without its program it is not. */
 bool can_run(const char *program)
 {
     struct stat status;
@@ -50,12 +59,16 @@ static char **environment(void)
     return variables;
 }
 
-static _Noreturn void become(char **words, int report)
+static _Noreturn void become(char **words, int output, int report)
 {
     sigset_t none;
     int error;
 
     setsid();
+    if (output >= 0) {
+        dup2(output, STDOUT_FILENO);
+        dup2(output, STDERR_FILENO);
+    }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execve(words[0], words, environment());
@@ -64,8 +77,9 @@ static _Noreturn void become(char **words, int report)
     _exit(127);
 }
 
-/* Gives the program's process, or -1 after it has said why there is none. */
-pid_t start_program(char **words)
+/* Starts words[0]; what it writes goes to `output`, or where init's goes when that is -1. Gives its
+ * process, or -1 after it has said why there is none. */
+pid_t start_program(char **words, int output)
 {
     int report[2]; /* closed by a successful exec, else it carries errno */
     int error = 0;
@@ -78,7 +92,7 @@ pid_t start_program(char **words)
     }
     child = fork();
     if (child == 0)
-        become(words, report[1]);
+        become(words, output, report[1]);
     if (child < 0)
         error = errno;
     close(report[1]);

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "zone.h"
+#include "init.h"
 
 bool loopback_up(void)
 {

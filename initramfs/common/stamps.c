@@ -1,7 +1,7 @@
 /* The stub's stamps: a table in an EFI variable, read through efivarfs. */
 #include <string.h>
 
-#include "zone.h"
+#include "init.h"
 
 /* Kernel Documentation/filesystems/efivarfs.rst: four bytes of attributes come first. */
 #define ATTRIBUTES 4

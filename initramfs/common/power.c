@@ -7,11 +7,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "zone.h"
+#include "init.h"
 
 #define KILL_GRACE_MS 1000
 
-static int64_t now_ms(void)
+int64_t now_ms(void)
 {
     struct timespec now;
 

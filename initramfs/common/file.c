@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "zone.h"
+#include "init.h"
 
 /* Reads up to `size` bytes; gives how many there were, or -1 with errno set. */
 ssize_t read_file(const char *path, void *data, size_t size)

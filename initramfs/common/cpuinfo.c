@@ -1,7 +1,7 @@
 /* How fast the counter runs, where the stub could not tell. */
 #include <string.h>
 
-#include "zone.h"
+#include "init.h"
 
 /* Finds `text` in the first processor's part of /proc/cpuinfo. */
 static const char *find(const char *at, const char *end, const char *text)

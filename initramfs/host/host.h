@@ -1,0 +1,89 @@
+/* What the parts of the host's init share. Each part is the .c file named above its functions. */
+#ifndef HOST_H
+#define HOST_H
+
+#include "../common/init.h"
+#include "sprout_zones.h"
+
+/* mounts.c */
+bool mount_host(void);
+
+/* table.c */
+const char *zones_problem(const uint8_t *data, size_t size);
+bool read_zones(void);
+size_t zone_rows(const struct sprout_zone **rows);
+
+/* config.c: a whole file, or `full` where it had no room. */
+struct config {
+    char text[8192];
+    size_t used;
+    bool full;
+};
+void format_config(struct config *config, const struct sprout_zone *row);
+
+/* store.c: the store's answers are cut to the size that is asked for, and end with a NUL. */
+bool store_connect(void);
+int store_socket(void);
+bool store_read(const char *path, char *value, size_t size);
+bool store_write(const char *path, const char *value);
+size_t store_list(const char *path, char *names, size_t size);
+bool store_watch(const char *path);
+bool store_happened(void);
+struct line store_path(const char *head, uint64_t number, const char *tail);
+
+/* services.c */
+bool start_services(void);
+const char *service_of(pid_t child);
+void expect_services_to_end(void);
+
+/* relay.c: cuts a console's bytes into lines. */
+struct relay {
+    char text[448];
+    size_t used;
+};
+typedef void relay_line(void *context, const char *text, size_t size);
+void relay_bytes(struct relay *relay, const char *bytes, size_t size, relay_line *line, void *context);
+void relay_rest(struct relay *relay, relay_line *line, void *context);
+bool parse_ready(const char *text, size_t size, struct sprout_ready *ready);
+
+/* tail.c: `pipe` is -1 while there is nothing to read. */
+struct tail {
+    int pipe;
+    char text[1024];
+    size_t used;
+};
+int tail_open(struct tail *tail);
+void tail_read(struct tail *tail);
+void tail_close(struct tail *tail);
+void tail_say(struct tail *tail, char *tool);
+
+/* report.c */
+uint64_t in_host_ticks(uint64_t ticks, uint64_t hz, uint64_t host_hz);
+uint64_t nanoseconds_in_ticks(uint64_t seconds, uint64_t nanoseconds, uint64_t hz);
+void format_zone_ready(struct line *line, const char *zone, const struct sprout_zone_ready *ready);
+void format_host_ready(struct line *line, const struct sprout_host_ready *ready);
+void begin_report(uint64_t started);
+void services_are_up(void);
+uint64_t host_hz(void);
+void announce_zone(const char *zone, const struct sprout_zone_ready *ready);
+void announce_host(void);
+
+/* zones.c */
+void begin_zones(void);
+void zones_progress(void);
+bool zone_tool_ended(pid_t child, int wait_status);
+void say_zone(const char *zone, const char *what, int error);
+size_t zone_descriptors(int *descriptors, size_t most);
+void zone_readable(int descriptor);
+int64_t zones_next_ms(int64_t now);
+bool zones_running(void);
+void stop_starting_zones(void);
+
+/* supervise.c */
+enum ending supervise_host(void);
+
+/* hotplug.c */
+bool is_hotplug(const char *called_as);
+int run_hotplug(const char *called_as, const char *action);
+
+#endif

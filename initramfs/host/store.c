@@ -1,0 +1,173 @@
+/* A client of xenstored: one request at a time over its socket.
+ *
+ * The messages are those of Xen, docs/misc/xenstore.txt and public/io/xs_wire.h.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "host.h"
+
+enum { XS_DIRECTORY = 1, XS_READ = 2, XS_WATCH = 4, XS_WRITE = 11, XS_WATCH_EVENT = 15, XS_ERROR = 16 };
+
+struct message {
+    uint32_t type;
+    uint32_t request;
+    uint32_t transaction;
+    uint32_t size;
+};
+
+#define PATH "/run/xenstored/socket"
+#define MAX_PAYLOAD 4096
+#define LIMIT_S 5
+
+static int connection = -1;
+static bool happened;
+static char payload[MAX_PAYLOAD + 1];
+
+static void disconnect(void)
+{
+    if (connection >= 0)
+        close(connection);
+    connection = -1;
+}
+
+bool store_connect(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = PATH};
+    const struct timeval limit = {.tv_sec = LIMIT_S};
+
+    connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connection < 0)
+        return false;
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    if (connect(connection, (struct sockaddr *)&address, sizeof(address)) == 0)
+        return true;
+    disconnect();
+    return false;
+}
+
+int store_socket(void)
+{
+    return connection;
+}
+
+static bool receive(void *data, size_t size)
+{
+    char *at = data;
+
+    while (size > 0) {
+        ssize_t got = recv(connection, at, size, 0);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        at += got;
+        size -= (size_t)got;
+    }
+    return true;
+}
+
+/* Receives one message; its payload ends with a NUL. */
+static bool receive_message(struct message *head)
+{
+    if (!receive(head, sizeof(*head)) || head->size > MAX_PAYLOAD || !receive(payload, head->size))
+        return false;
+    payload[head->size] = '\0';
+    return true;
+}
+
+/* Sends two strings, the first with its NUL, and gives the answer's size, or -1. A connection that
+ * is out of step is of no more use. */
+static ssize_t ask(uint32_t type, const char *first, const void *second, size_t second_size)
+{
+    struct message head = {.type = type, .size = (uint32_t)(strlen(first) + 1 + second_size)};
+
+    if (connection < 0 || head.size > MAX_PAYLOAD)
+        return -1;
+    if (!write_all(connection, &head, sizeof(head)) ||
+        !write_all(connection, first, strlen(first) + 1) ||
+        !write_all(connection, second, second_size)) {
+        disconnect();
+        return -1;
+    }
+    do {
+        if (!receive_message(&head)) {
+            disconnect();
+            return -1;
+        }
+        if (head.type == XS_WATCH_EVENT)
+            happened = true;
+    } while (head.type == XS_WATCH_EVENT);
+    return head.type == type ? (ssize_t)head.size : -1;
+}
+
+bool store_read(const char *path, char *value, size_t size)
+{
+    ssize_t got = ask(XS_READ, path, "", 0);
+
+    if (got < 0 || (size_t)got >= size)
+        return false;
+    memcpy(value, payload, (size_t)got + 1);
+    return true;
+}
+
+bool store_write(const char *path, const char *value)
+{
+    return ask(XS_WRITE, path, value, strlen(value)) >= 0;
+}
+
+/* Gives the bytes of names that there are, each with a NUL. */
+size_t store_list(const char *path, char *names, size_t size)
+{
+    ssize_t got = ask(XS_DIRECTORY, path, "", 0);
+
+    if (got < 0 || (size_t)got > size)
+        return 0;
+    memcpy(names, payload, (size_t)got);
+    return (size_t)got;
+}
+
+bool store_watch(const char *path)
+{
+    return ask(XS_WATCH, path, "w", sizeof("w")) >= 0;
+}
+
+/* Takes what has come in since; true when something that is watched happened. */
+bool store_happened(void)
+{
+    struct message head;
+    bool result;
+
+    while (connection >= 0) {
+        ssize_t got = recv(connection, &head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && errno == EAGAIN)
+            break;
+        if (got <= 0 || !receive_message(&head))
+            disconnect();
+        happened = true;
+    }
+    result = happened;
+    happened = false;
+    return result;
+}
+
+/* head NUMBER tail, with a NUL behind it. */
+struct line store_path(const char *head, uint64_t number, const char *tail)
+{
+    struct line line = {.used = 0};
+
+    line_text(&line, head);
+    line_number(&line, number);
+    line_text(&line, tail);
+    line.text[line.used] = '\0';
+    return line;
+}

@@ -1,0 +1,256 @@
+"""The host's init under a real hypervisor in QEMU: zones, their devices, failures, and the end."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from commands import built
+
+from sprout.base.run import started
+from sprout.format import ready, zones
+from sprout.format.zones import Disk, Nic, Zone
+from sprout.initramfs.assemble import assemble, write_headers
+from sprout.initramfs.compile import compile_program
+from sprout.initramfs.cpio import Entry, read_cpio, write_cpio
+from sprout.vm.console import clean
+
+_ROOT = Path(__file__).resolve().parents[2]
+_GUESTS = Path(__file__).resolve().parent / "host_guest"
+_BOOT_S = 240.0
+_FILE = stat.S_IFREG | 0o644
+_PROGRAM = stat.S_IFREG | 0o755
+_PV = Zone("first", "pv", 64, 1, "/zones/kernels/zone", "/zones/initramfs/zone.cpio", "quiet")
+POWERED_OFF = "reboot: Power down"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The built files that a host is made of here: kernels are uncompressed ELF files."""
+
+    hypervisor: Path
+    kernel: Path
+    zone_kernel: Path
+    tools: Path
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    return Parts(
+        hypervisor=built("xen-kernel", "image"),
+        kernel=built("host-kernel", "elf"),
+        zone_kernel=built("zone-kernel", "elf"),
+        tools=built("xen-tools", "tools.tar"),
+    )
+
+
+@pytest.fixture(scope="module")
+def host_entries(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
+    """The product's own initramfs of a host, with a zone's kernel and initramfs in it."""
+    work = tmp_path_factory.mktemp("host")
+    write_headers(work)
+    assemble(_ROOT / "initramfs" / "host.toml", work / "host.cpio", epoch=1, tools=parts.tools)
+    assemble(_ROOT / "initramfs" / "zone.toml", work / "zone.cpio", epoch=1)
+    compile_program([_GUESTS / "devices.c"], work / "devices", base=_GUESTS, include=work)
+    zone = read_cpio((work / "zone.cpio").read_bytes(), work)
+    zone.append(Entry("bin/devices", _PROGRAM, (work / "devices").read_bytes()))
+    return [
+        *read_cpio((work / "host.cpio").read_bytes(), work),
+        Entry("zones/kernels/zone", _FILE, parts.zone_kernel.read_bytes()),
+        Entry("zones/kernels/none", _FILE, b"this is no kernel\n"),
+        Entry("zones/initramfs/zone.cpio", _FILE, write_cpio(zone, epoch=1)),
+        Entry("zones/initramfs/empty.cpio", _FILE, write_cpio([], epoch=1)),
+        Entry("disks/a", _FILE, b"the disk a\n".ljust(4096, b"\0")),
+        Entry("disks/b", _FILE, b"the disk b\n".ljust(4096, b"\0")),
+    ]
+
+
+Machine = Callable[..., str]
+
+
+@pytest.fixture
+def machine(parts: Parts, tmp_path: Path) -> Machine:
+    def boot(
+        entries: Sequence[Entry],
+        until: str | None = None,
+        *,
+        say: str = "system_powerdown",
+        xen: str = "",
+        extra: tuple[str, ...] = (),
+    ) -> str:
+        """Run a host until it ends by itself, and give what it wrote on its serial port.
+
+        When the regular expression `until` has been found there, the machine is told `say`.
+        """
+        initramfs, console = tmp_path / "host.cpio", tmp_path / "console"
+        initramfs.write_bytes(write_cpio(entries, epoch=1))
+        console.write_bytes(b"")
+        arguments: list[str | Path] = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg"]
+        arguments += ["-cpu", "max,-smap,-rdtscp,-xsave,-avx,-avx2", "-m", "512", "-no-reboot"]
+        arguments += ["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "stdio"]
+        arguments += ["-serial", f"file:{console}", "-kernel", parts.hypervisor, *extra]
+        arguments += ["-append", f"console=com1 com1=115200,8n1 dom0_mem=128M,max:128M {xen}"]
+        kernel = f"{parts.kernel} console=hvc0 quiet swiotlb=2048"
+        arguments += ["-initrd", f"{kernel},{initramfs}"]
+        deadline = time.monotonic() + _BOOT_S
+        with started(arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as qemu:
+            assert qemu.stdin is not None
+            while qemu.poll() is None:
+                text = shown(console)
+                assert time.monotonic() < deadline, text
+                if until is not None and re.search(until, text):
+                    qemu.stdin.write(f"{say}\n".encode())
+                    qemu.stdin.flush()
+                    until = None
+                time.sleep(0.2)
+        return shown(console)
+
+    return boot
+
+
+def shown(console: Path) -> str:
+    text = console.read_bytes().decode(errors="replace")
+    return "\n".join(clean(line) for line in text.splitlines())
+
+
+def with_zones(entries: Sequence[Entry], *rows: Zone) -> list[Entry]:
+    return [*entries, Entry("zones/table", _FILE, zones.pack(rows))]
+
+
+def replaced(entries: Sequence[Entry], new: Entry) -> list[Entry]:
+    return [*(entry for entry in entries if entry.name != new.name), new]
+
+
+def program(directory: Path, text: str) -> bytes:
+    """Compile a small static program."""
+    (directory / "a.c").write_text(text)
+    compile_program([directory / "a.c"], directory / "a", base=directory, include=directory)
+    return (directory / "a").read_bytes()
+
+
+def said(text: str) -> list[str]:
+    lines = text.splitlines()
+    return [line.removeprefix("sprout-init: ") for line in lines if line.startswith("sprout-init")]
+
+
+def zone_lines(text: str) -> list[ready.ZoneReady]:
+    return [found for line in text.splitlines() if (found := ready.parse_zone(line))]
+
+
+def host_lines(text: str) -> list[ready.HostReady]:
+    return [found for line in text.splitlines() if (found := ready.parse_host(line))]
+
+
+@pytest.mark.parametrize(
+    ("xen", "extra"), [("", ()), ("dom0=pvh", ("-device", "amd-iommu"))], ids=["pv", "pvh"]
+)
+def test_zones_become_ready_in_order_and_the_power_button_ends_them(
+    machine: Machine, host_entries: list[Entry], xen: str, extra: tuple[str, ...]
+) -> None:
+    second = replace(_PV, name="second", type="pvh")
+    entries = with_zones(host_entries, _PV, second)
+    text = machine(entries, "sprout-host ", xen=xen, extra=extra)
+    first, last = zone_lines(text)
+    (host,) = host_lines(text)
+    assert (first.zone, last.zone) == ("first", "second"), text
+    assert first.unpaused < last.create
+    assert 0 < host.kernel < host.init < host.services < first.create
+    assert max(first.ready, last.ready) < host.ready
+    assert (host.entry, host.handover, host.copied) == (0, 0, 0)
+    assert host.free > 16 << 10
+    for zone in ("first", "second"):
+        assert f"[{zone}] sprout-ready " in text
+        assert re.search(rf"^\[{zone}\] .*reboot: ", text, re.MULTILINE), text
+    assert said(text) == []
+    assert POWERED_OFF in text
+
+
+def test_disks_and_interfaces_of_a_zone_are_connected(
+    machine: Machine, host_entries: list[Entry]
+) -> None:
+    zone = replace(
+        _PV,
+        cmdline="quiet -- /bin/devices",
+        disks=(Disk("xvda", "/disks/a", writable=True), Disk("xvdb", "/disks/b", writable=False)),
+        nics=(Nic("br0", "00:16:3e:00:00:01"),),
+    )
+    text = machine(with_zones(host_entries, zone), "zone first ended")
+    lines = [line.removeprefix("[first] ") for line in text.splitlines()]
+    for line in (
+        "xvda the disk a",
+        "xvdb the disk b",
+        "xvda: read-only: 0",
+        "xvdb: read-only: 1",
+        "eth0 00:16:3e:00:00:01",
+        "sprout-init: /bin/devices exited with status 0",
+    ):
+        assert line in lines, text
+    assert said(text) == ["zone first ended"]
+
+
+def test_a_zone_that_fails_is_said_and_the_next_one_started(
+    machine: Machine, host_entries: list[Entry]
+) -> None:
+    rows = (
+        replace(_PV, name="none", kernel="/zones/kernels/none"),
+        replace(_PV, name="empty", initramfs="/zones/initramfs/empty.cpio"),
+        replace(_PV, name="large", memory_mib=4096),
+        _PV,
+    )
+    ended = r"sprout-zone (.|\n)*empty ended|empty ended(.|\n)*sprout-zone "
+    text = machine(with_zones(host_entries, *rows), ended)
+    lines = said(text)
+    assert lines[:2] == ["zone none did not start", "xl exited with status 3"], text
+    assert lines[2].startswith("xl: "), text
+    assert "zone large did not start" in lines, text
+    assert "zone empty ended before it was ready" in lines, text
+    assert re.search(r"^\[empty\] .*Kernel panic - not syncing", text, re.MULTILINE), text
+    assert [found.zone for found in zone_lines(text)] == ["first"]
+    assert host_lines(text) == []
+    assert POWERED_OFF in text
+
+
+def test_a_host_without_zones_is_ready_after_its_services(
+    machine: Machine, host_entries: list[Entry]
+) -> None:
+    text = machine(host_entries, "sprout-host ")
+    (host,) = host_lines(text)
+    assert host.init < host.services <= host.ready
+    assert (zone_lines(text), said(text)) == ([], [])
+    assert POWERED_OFF in text
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("usr/sbin/xenstored", "return 3;", "xenstored exited with status 3"),
+        ("usr/sbin/xenstored", "for (;;) pause();", "xenstored is not ready after 10 s"),
+        ("usr/sbin/xen-init-dom0", 'puts("why"); return 4;', "xen-init-dom0 exited with status 4"),
+        ("usr/sbin/xenconsoled", "sleep(1); return 5;", "xenconsoled exited with status 5"),
+    ],
+)
+def test_a_service_that_fails_is_named_and_ends_the_host(
+    machine: Machine, host_entries: list[Entry], tmp_path: Path, case: tuple[str, str, str]
+) -> None:
+    name, source, expected = case
+    text = f"#include <stdio.h>\n#include <unistd.h>\nint main(void) {{ {source} }}\n"
+    entries = replaced(host_entries, Entry(name, _PROGRAM, program(tmp_path, text)))
+    console = machine(entries)
+    assert expected in said(console), console
+    assert ("xen-init-dom0: why" in said(console)) == ("why" in source)
+    assert POWERED_OFF in console
+
+
+def test_a_damaged_table_is_named_and_ends_the_host(
+    machine: Machine, host_entries: list[Entry]
+) -> None:
+    table = zones.pack([_PV])
+    text = machine([*host_entries, Entry("zones/table", _FILE, table[:-1])])
+    assert said(text) == ["/zones/table: it does not have the rows that it counts"], text
+    assert POWERED_OFF in text
