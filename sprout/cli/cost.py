@@ -42,9 +42,9 @@ examples:
   sprout cost zone --accept --reason "the installer needs legacy ptys"
 
 A breach is: a figure over its budget, or grown by more than 0.1 % (or a small
-amount, at most 1 %; more where the kernel's random numbers have a part in it);
-one that improved by more than 1 % and was not accepted; and anything missing: a
-budget, a baseline, a phase, something to compare with. docs/cost.md says more.
+amount, or what chance makes of the kernel: at most 1 %); one that improved by
+more than 1 % and was not accepted; and anything missing: a budget, a baseline,
+a phase, something to compare with. docs/cost.md says more.
 """
 
 

@@ -98,7 +98,11 @@ def _check(arguments: argparse.Namespace, tree: Tree) -> list[str]:
         _check_accept(arguments)
     elif arguments.reason is not None:
         raise UsageError("--reason goes with --accept", "Add --accept, or leave it out.")
-    images = list(dict.fromkeys(arguments.images)) or list(tree.images)
+    hosts = [name for name, image in tree.images.items() if image.host is not None]
+    images = list(dict.fromkeys(arguments.images))
+    images = images or [name for name in tree.images if name not in hosts]
+    for name in set(images) & set(hosts):
+        raise UsageError(f"{name}: the boot of a host is not counted yet", "Name another image.")
     if arguments.svg is not None and (len(images) != 1 or arguments.boot in (None, "both")):
         hint = "Name one IMAGE, and --boot uefi or --boot pvh."
         raise UsageError("--svg draws one image's one way of booting", hint)

@@ -121,7 +121,7 @@ def _change(
         return Change(figure, before, now, grew=now > 0, beyond=now)
     room = tolerance(figure, expected) + doubt
     grew = now > expected + room
-    improved = expected - now - doubt > improvement(figure, expected)
+    improved = expected - now - doubt > improvement(expected)
     beyond = max(abs(now - expected) - room, 0)
     return Change(figure, before, now, grew, improved, beyond)
 

@@ -24,7 +24,6 @@ COLOURS = {
     "stub": "#eca01c",
     "init": "#2fae86",
     "calibration": "#c26fa4",
-    "interrupts": "#8a6fd1",
 }
 OTHER = "#f4f4f2"
 INK = "#101418"

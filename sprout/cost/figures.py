@@ -11,16 +11,14 @@ INSTRUCTIONS, WAIT, BYTES, MEMORY = "instructions", "wait_ns", "bytes", "memory_
 # Below this a growth is no news, unless it is 1 % (see `tolerance`): one more cache line here, one
 # page there.
 _SMALL = {INSTRUCTIONS: 10_000, WAIT: 10_000, BYTES: 4096, MEMORY: 64}
-# The kernel mixes the time stamp counter into its random numbers. So any change of what runs before
-# rolls them anew (the order in each slab cache, addresses), and these figures move though nothing
-# became dearer. By figure: parts of 10,000, and the least; about 1.5 times the range that other
-# seeds made of the zone (docs/cost.md has what was measured).
+# Another kernel has its functions at other addresses, by which it chooses the cache that an
+# allocation comes from: these figures then move a little though nothing became dearer. In parts of
+# 10,000; about the range that other random numbers made of the zone (docs/cost.md has what was
+# measured).
 _CHANCE = {
-    (INSTRUCTIONS, "kernel"): (60, 300_000),
-    (INSTRUCTIONS, "calibration"): (10, 50_000),
-    (INSTRUCTIONS, "interrupts"): (500, 25_000),
-    (INSTRUCTIONS, "init"): (900, 120_000),
-    (MEMORY, "memory"): (10, 480),
+    (INSTRUCTIONS, "kernel"): 40,
+    (INSTRUCTIONS, "init"): 100,
+    (MEMORY, "memory"): 100,
 }
 _UNITS = {INSTRUCTIONS: "instructions", WAIT: "ns of waits", BYTES: "bytes", MEMORY: "KiB"}
 _MAX_NAME = 60
@@ -60,12 +58,10 @@ def figures(measurement: Measurement) -> dict[Figure, int]:
 def tolerance(figure: Figure, value: int) -> int:
     """Give by how much a figure may grow from `value` before it counts as a regression.
 
-    What repeats as long as its own code does (firmware, stub, decompression; waits and bytes): see
-    `steady`. What the kernel's random numbers reach has more room, by what was measured of them,
-    but never more than a fifth. Nothing may grow from 0.
+    See `steady`; what the kernel's choices by address reach has more room, by what was measured of
+    them, but never more than 1 %. Nothing may grow from 0.
     """
-    parts, least = _CHANCE.get((figure.kind, figure.name), (0, 0))
-    chance = max(value * parts // 10_000, min(least, value // 5))
+    chance = value * _CHANCE.get((figure.kind, figure.name), 0) // 10_000
     return max(steady(figure.kind, value), chance)
 
 
@@ -78,12 +74,9 @@ def steady(kind: str, value: int) -> int:
     return max(value // 1000, min(_SMALL[kind], value // 100))
 
 
-def improvement(figure: Figure, value: int) -> int:
-    """Give by how much a figure may fall below `value` before that has to be accepted: 1 %.
-
-    Where chance makes more than that, by its tolerance.
-    """
-    return max(value // 100, tolerance(figure, value))
+def improvement(value: int) -> int:
+    """Give by how much a figure may fall below `value` before that has to be accepted: 1 %."""
+    return value // 100
 
 
 def amount(kind: str, value: int, *, sign: bool = False) -> str:

@@ -34,6 +34,8 @@ from sprout.vm.watch import (
     at_physical,
     at_user,
     during,
+    forward,
+    forward_at,
     through,
     until,
 )
@@ -41,8 +43,7 @@ from sprout.vm.watch import (
 BOOTS = ("uefi", "pvh")
 MEMORY_MIB = 256
 FIRMWARE, STUB, DECOMPRESSION = "firmware", "stub", "decompression"
-KERNEL, CALIBRATION, INTERRUPTS = "kernel", "calibration", "interrupts"
-INIT = "init"
+KERNEL, CALIBRATION, INIT = "kernel", "calibration", "init"
 # What measures clocks against each other, and so spins for a time that the hardware sets: the delay
 # loop, the time stamp counter against PIT, PM timer or HPET, whether the timer's interrupts come,
 # and the local APIC's timer.
@@ -56,10 +57,19 @@ CALIBRATING = (
     "setup_boot_APIC_clock",
     "calibrate_APIC_clock",
 )
-# Interrupts, which are the clock's nearly all, come with time and not with work: apart from them
-# the other phases say what the boot does, whatever speed the emulated CPU has. Those during a
-# calibration count here too, so that it is all one whether a tick comes just before it or within.
-INTERRUPTING = ("sysvec_apic_timer_interrupt", "common_interrupt")
+# What the kernel does whenever it comes to that counts as the kernel's in every phase, so that the
+# others say what the boot does. Interrupts, nearly all the clock's, come with time and not with
+# work. And stocks are filled up for whoever happens to need the next piece: random numbers, and
+# pages, each cleared in 4,096 instructions for an emulator that counts. When that is, and for which
+# of the kernel's randomly chosen caches, is chance.
+ANYWHERE = (
+    *("sysvec_apic_timer_interrupt", "common_interrupt"),
+    *("allocate_slab", "__alloc_pages_noprof", "__alloc_pages", "_get_random_bytes"),
+)
+# The kernel mixes the time stamp counter, here the clock, into its random numbers: into where it
+# lies (its EFI stub), where its memory does (setup_arch), and all that come later (random_init). So
+# that they are the same whatever ran before, the clock is put forward to a full step there.
+DRAWING = ("setup_arch", "random_init")
 # The first function that runs at the kernel's own addresses (arch/x86/kernel/head_64.S, and
 # arch/x86/platform/pvh/head.S), and where PVH enters.
 _FIRST_IN_KERNEL = {"uefi": "common_startup_64", "pvh": "xen_prepare_pvh"}
@@ -151,15 +161,17 @@ def _watch(subject: Subject, symbols: _Symbols, uefi: bool) -> Watch:
     marks: list[str] = []
     phases: tuple[str, ...]
     if uefi:
-        phases = (FIRMWARE, STUB, DECOMPRESSION, KERNEL, CALIBRATION, INTERRUPTS, INIT)
+        phases = (FIRMWARE, STUB, DECOMPRESSION, KERNEL, CALIBRATION, INIT)
         inner = read_bounded(subject.kernel / "image", MAX_IMAGE_BYTES)
         outer = read_bounded(subject.image, MAX_IMAGE_BYTES)
         marks += [_at_pe(STUB, outer, subject.image), _at_pe(DECOMPRESSION, inner, "kernel")]
+        marks.append(forward_at(DECOMPRESSION))
     else:
-        phases = (FIRMWARE, KERNEL, CALIBRATION, INTERRUPTS, INIT)
+        phases = (FIRMWARE, KERNEL, CALIBRATION, INIT)
         marks.append(at_physical(KERNEL, kernel.needed(_PVH_ENTRY, where) - KERNEL_TEXT))
     marks.append(at_kernel(KERNEL, first))
-    for phase, names in ((CALIBRATION, CALIBRATING), (INTERRUPTS, INTERRUPTING)):
+    marks += [forward(kernel.needed(name, where)) for name in DRAWING]
+    for phase, names in ((CALIBRATION, CALIBRATING), (KERNEL, ANYWHERE)):
         found = [kernel.by_name[name] for name in names if name in kernel.by_name]
         marks += [during(phase, address) for address in found]
     marks += [through(address, end) for address, end in thunks(kernel)]

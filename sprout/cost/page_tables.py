@@ -152,7 +152,7 @@ def _held(limits: Limits, figure: Figure, now: int) -> Held:
             change += f" ({sign}{100 * by / baseline:.1f}%)"
         if now > baseline + tolerance(figure, baseline):
             tone = "worse"
-        elif by > improvement(figure, baseline) and now < baseline:
+        elif by > improvement(baseline) and now < baseline:
             tone = "better"
     elif baseline is not None:
         change = "same"

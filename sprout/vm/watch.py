@@ -57,6 +57,20 @@ def through(address: int, end: int) -> str:
     return f"thunk {address:x} {end:x}"
 
 
+def forward(address: int) -> str:
+    """The clock is put forward to a full step when the kernel's function at `address` begins.
+
+    What the kernel draws from the clock there then does not depend on what ran before. It is no
+    wait, and costs no instruction.
+    """
+    return f"forward {address:x}"
+
+
+def forward_at(phase: str) -> str:
+    """The clock is put forward to a full step when `phase` begins (see `forward`)."""
+    return f"forward-phase {phase}"
+
+
 def at_user(phase: str) -> str:
     """`phase` begins with user space's first instruction."""
     return f"user {phase}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,15 @@ def moved(now: Measurement, before: Measurement) -> set[Figure]:
     return {c.figure for c in compare(now, before) if c.grew or c.improved}
 
 
+def plant_in_init(tree: Path, function: str) -> None:
+    """Let the zone's init call one of PLANTED_INIT before it says that it is ready."""
+    source = tree / "initramfs/zone/main.c"
+    text = source.read_text().replace("\nstatic void announce_ready", PLANTED_INIT)
+    call = "    announce_ready(started);"
+    assert "planted" in text and text.count(call) == 1
+    source.write_text(text.replace(call, f"    {function}();\n{call}"))
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout of its own, tool included, that a test may change."""
@@ -132,7 +142,7 @@ def test_five_boots_under_load_are_equal(sprout: Sprout, uefi: Measurement, tmp_
 
 
 def test_phases_are_whole(uefi: Measurement, pvh: Measurement) -> None:
-    names = ["firmware", "stub", "decompression", "kernel", "calibration", "interrupts", "init"]
+    names = ["firmware", "stub", "decompression", "kernel", "calibration", "init"]
     assert [phase.name for phase in uefi.phases] == names
     assert [phase.name for phase in pvh.phases] == [names[0], *names[3:]]
     for measured in (uefi, pvh):
@@ -145,12 +155,16 @@ def test_phases_are_whole(uefi: Measurement, pvh: Measurement) -> None:
             assert own == phase_.instructions
 
 
-def test_interrupts_are_apart_wherever_they_fall(pvh: Measurement) -> None:
-    handlers = ("kernel:common_interrupt", "kernel:__common_interrupt")
-    for phase_, functions in pvh.functions.items():
-        for handler in handlers:
-            assert (handler in functions) == (phase_ == "interrupts")
-    first, second = (pvh.functions["interrupts"][handler].calls for handler in handlers)
+@pytest.mark.parametrize("boot", ["uefi", "pvh"])
+def test_interrupts_and_stocks_are_the_kernels_wherever_they_fall(
+    request: pytest.FixtureRequest, boot: str
+) -> None:
+    measured: Measurement = request.getfixturevalue(boot)
+    anywhere = ("common_interrupt", "__common_interrupt", "allocate_slab", "_get_random_bytes")
+    for phase_, functions in measured.functions.items():
+        for name in anywhere:
+            assert (f"kernel:{name}" in functions) == (phase_ == "kernel")
+    first, second = (measured.functions["kernel"][f"kernel:{name}"].calls for name in anywhere[:2])
     assert 0 < first == second
 
 
@@ -193,20 +207,25 @@ def test_zone_starts_within_its_promise(request: pytest.FixtureRequest, boot: st
     assert sum(phase.wait_ns for phase in spent) <= 10_000_000
 
 
-def test_loop_and_sleep_in_init_are_counted_and_named(
+@pytest.mark.parametrize("boot", ["uefi", "pvh"])
+def test_loop_in_init_is_counted_and_named(
+    request: pytest.FixtureRequest, sprout: Sprout, tree: Path, tmp_path: Path, boot: str
+) -> None:
+    before: Measurement = request.getfixturevalue(boot)
+    plant_in_init(tree, "planted_loop")
+    words = ("--tree", tree, "boot", "zone", "--exact", "--via", boot)
+    looped = exact(sprout, tmp_path / "loop.json", *words)
+    grown = phase(looped, "init").instructions - phase(before, "init").instructions
+    assert abs(grown - LOOP) <= LOOP / 100
+    assert "`planted_loop` +1.0" in headline(looped, before)
+    assert moved(looped, before) == {Figure("instructions", "init")}
+
+
+def test_sleep_in_init_is_counted(
     sprout: Sprout, tree: Path, pvh: Measurement, tmp_path: Path
 ) -> None:
-    source = tree / "initramfs/zone/main.c"
-    text = source.read_text().replace("\nstatic void announce_ready", PLANTED_INIT)
-    call = "    announce_ready(started);"
-    source.write_text(text.replace(call, f"    planted_loop();\n{call}"))
+    plant_in_init(tree, "planted_sleep")
     words = ("--tree", tree, "boot", "zone", "--exact", "--via", "pvh")
-    looped = exact(sprout, tmp_path / "loop.json", *words)
-    grown = phase(looped, "init").instructions - phase(pvh, "init").instructions
-    assert abs(grown - LOOP) <= LOOP / 100
-    assert "`planted_loop` +1.0" in headline(looped, pvh)
-    assert moved(looped, pvh) == {Figure("instructions", "init")}
-    source.write_text(text.replace(call, f"    planted_sleep();\n{call}"))
     slept = exact(sprout, tmp_path / "sleep.json", *words)
     # 10 ms, and up to a tick more until the kernel has switched to high-resolution timers.
     assert 9_900_000 <= phase(slept, "init").wait_ns <= 14_100_000
@@ -256,8 +275,30 @@ def test_slowed_function_of_the_stub_is_named(
     words = ("--tree", checkout, "boot", "zone", "--exact")
     slow = exact(sprout, tmp_path / "stub.json", *words, env={"PYTHONPATH": str(checkout)})
     assert headline(slow, uefi).startswith("`planted_slowness` +")
-    # The kernel's random numbers are other ones now, and what they make of it is no news.
     assert moved(slow, uefi) == {Figure("instructions", "stub")}
+
+
+@pytest.mark.parametrize("boot", ["uefi", "pvh"])
+def test_what_ran_before_the_kernel_moves_nothing_in_it(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, boot: str
+) -> None:
+    before: Measurement = request.getfixturevalue(boot)
+    # One more entry for the firmware to look through.
+    words = "-fw_cfg name=opt/org.example/planted,string=x"
+    real = check(["sh", "-c", "command -v qemu-system-x86_64"], "").decode().strip()
+    wrapper = tmp_path / "qemu-system-x86_64"
+    wrapper.write_text(f'#!/bin/sh\nexec {real} {words} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    sprout = request.getfixturevalue("sprout")
+    after = exact(sprout, tmp_path / "planted.json", "boot", "zone", "--exact", "--via", boot)
+    own, ran = (phase(one, "firmware").instructions for one in (before, after))
+    assert 1_000 < ran - own < 100_000
+    assert counts(after)[1:] == counts(before)[1:]
+    assert (after.functions["init"], after.memory_kib) == (
+        before.functions["init"],
+        before.memory_kib,
+    )
 
 
 def test_what_exact_mode_cannot_do_is_refused(sprout: Sprout) -> None:

@@ -27,6 +27,7 @@ def pe_page() -> bytes:
 
 def seeds() -> dict[str, bytes]:
     config = b"phase a\nphase b\nimage b 1 2 3\nphysical b f\nkernel b f\nspan b f\nthunk 1 2\n"
+    config += b"forward f\nforward-phase b\n"
     step, place = struct.Struct("<BQ"), struct.Struct("<HHQ")
     calls = [step.pack(0, 0xFFFF888000001000 - 8 * depth) for depth in range(300)]
     calls += [step.pack(kind, 0x1000 * kind) for kind in range(256)]

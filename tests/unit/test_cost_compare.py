@@ -46,26 +46,23 @@ def test_equal_measurements_have_no_change() -> None:
         ("instructions", "stub", 2_100_000, 10_000),
         ("instructions", "late", 340_000, 3_400),
         ("instructions", "stub", 0, 0),
-        # What the kernel's random numbers reach, by what other seeds made of it.
-        ("instructions", "kernel", 65_900_000, 395_400),
         ("instructions", "calibration", 57_000_000, 57_000),
-        ("instructions", "interrupts", 600_000, 30_000),
-        ("instructions", "interrupts", 280_000, 25_000),
-        ("instructions", "init", 1_660_000, 149_400),
-        ("instructions", "init", 690_000, 120_000),
-        ("instructions", "init", 340_000, 68_000),  # never more than a fifth
+        # What the kernel chooses by address reaches, by what was measured of it.
+        ("instructions", "kernel", 66_900_000, 267_600),
+        ("instructions", "init", 1_370_000, 13_700),
+        ("instructions", "init", 510_000, 5_100),
         ("instructions", "init", 0, 0),
         ("wait_ns", "kernel", 2_000_000, 10_000),
         ("bytes", "kernel", 4_785_152, 4_785),
         ("bytes", "initramfs", 23_580, 235),
-        ("memory_kib", "memory", 31_612, 480),
+        ("memory_kib", "memory", 31_612, 316),
     ],
 )
 def test_tolerance(kind: str, name: str, value: int, room: int) -> None:
     assert tolerance(Figure(kind, name), value) == room
 
 
-@pytest.mark.parametrize(("delta", "grew"), [(840_000, False), (840_001, True)])
+@pytest.mark.parametrize(("delta", "grew"), [(560_000, False), (560_001, True)])
 def test_growth_beyond_the_tolerance(delta: int, grew: bool) -> None:
     change = change_of(changed(BEFORE, "kernel", delta), "kernel")
     assert (change.grew, change.improved) == (grew, False)
@@ -77,18 +74,17 @@ def test_improvement_by_more_than_one_percent(delta: int, improved: bool) -> Non
     assert (change.grew, change.improved) == (False, improved)
 
 
-def test_improvement_that_chance_may_make_is_none() -> None:
-    init = Figure("instructions", "init")
-    assert improvement(init, 340_000) == tolerance(init, 340_000) == 68_000
-    assert improvement(Figure("instructions", "stub"), 2_100_000) == 21_000
-    assert not change_of(changed(BEFORE, "init", -68_000), "init").improved
-    assert change_of(changed(BEFORE, "init", -68_001), "init").improved
+def test_one_percent_is_the_same_for_every_figure() -> None:
+    for figure, value in figures(BEFORE).items():
+        assert tolerance(figure, value) <= improvement(value) == value // 100, figure
+    assert not change_of(changed(BEFORE, "init", -3_400), "init").improved
+    assert change_of(changed(BEFORE, "init", -3_401), "init").improved
 
 
 def test_how_far_beyond_its_tolerance_is_told() -> None:
     assert change_of(changed(BEFORE, "stub", 80_000), "stub").beyond == 70_000
-    assert change_of(changed(BEFORE, "kernel", 800_000), "kernel").beyond == 0
-    assert change_of(changed(BEFORE, "kernel", -1_840_000), "kernel").beyond == 1_000_000
+    assert change_of(changed(BEFORE, "kernel", 500_000), "kernel").beyond == 0
+    assert change_of(changed(BEFORE, "kernel", -1_560_000), "kernel").beyond == 1_000_000
     assert change_of(changed(BEFORE, "stub", 0, wait_ns=7), "stub", "wait_ns").beyond == 7
     assert change_of(with_new_phase(BEFORE, "late", 5_000), "late").beyond == 5_000
 
@@ -232,8 +228,8 @@ def test_what_was_accepted_may_have_changed() -> None:
 
 def test_what_came_along_with_an_accepted_change_is_not_expected_elsewhere() -> None:
     # The stub's growth was accepted; the kernel moved by chance, and elsewhere the other way.
-    there = changed(changed(BEFORE, "stub", 300_000), "kernel", -800_000)
-    here = changed(changed(BEFORE, "stub", 300_000), "kernel", 800_000)
+    there = changed(changed(BEFORE, "stub", 300_000), "kernel", -500_000)
+    here = changed(changed(BEFORE, "stub", 300_000), "kernel", 500_000)
     accepted = Accepted(figures(BEFORE), figures(there))
     assert not any(c.grew or c.improved for c in compare(here, BEFORE, accepted=accepted))
 

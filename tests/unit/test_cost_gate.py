@@ -284,9 +284,9 @@ def test_named_measurement_gates_growth_alone() -> None:
 
 
 def chance(now: Measurement) -> Measurement:
-    """Give what any change of what runs before makes of the phases after it."""
+    """Give what other addresses in the kernel make of its phase and of init."""
     now = changed(now, "kernel", 270_000, {"kernel:memcmp": (260_000, 260_000, 9_000)})
-    now = changed(now, "init", 40_000, {"init:mount_all": (0, 40_000, 0)})
+    now = changed(now, "init", 3_000, {"init:mount_all": (0, 3_000, 0)})
     return replace(now, memory_kib=now.memory_kib + 300)
 
 
@@ -305,7 +305,7 @@ def test_only_what_was_planted_is_reported_and_not_what_chance_makes() -> None:
 
 def test_what_is_furthest_beyond_its_tolerance_comes_first() -> None:
     # Chance has pushed the kernel over its edge, by more than was planted in the stub.
-    both = changed(BEFORE, "kernel", 850_000, {"kernel:memcmp": (850_000, 850_000, 0)})
+    both = changed(BEFORE, "kernel", 620_000, {"kernel:memcmp": (620_000, 620_000, 0)})
     both = changed(both, "stub", 80_000, {"stub:planted": (80_000, 80_000, 1)})
     verdict = judge(both, budget=ROOM, records=RECORDS)
     assert kinds(verdict) == ["regression", "regression"]

@@ -11,6 +11,9 @@
  *     span PHASE ADDRESS                  a function of the kernel, linked at ADDRESS
  *     thunk ADDRESS END                   code of the kernel that passes a call on: the function
  *                                         that it reaches counts as the one called
+ *     forward ADDRESS                     a function of the kernel, linked at ADDRESS: the clock is
+ *                                         put forward to the next full step when it begins
+ *     forward-phase PHASE                 and when PHASE begins
  *     user PHASE                          PHASE begins with user space's first instruction
  *     end OFFSET                          counting ends, bytes after user space's first instruction
  */
@@ -49,6 +52,16 @@ static const char *add_mark(struct config *config, const struct mark *mark)
     return NULL;
 }
 
+static const char *add_forward(struct config *config, const char *name)
+{
+    unsigned phase;
+
+    if (!find_phase(config, name, &phase))
+        return "an unknown phase is to put the clock forward";
+    config->forward[phase] = true;
+    return NULL;
+}
+
 static const char *read_line(struct config *config, const char *line)
 {
     char name[MAX_NAME];
@@ -57,6 +70,12 @@ static const char *read_line(struct config *config, const char *line)
 
     if (sscanf(line, "phase %31s %n", name, &end) == 1 && line[end] == '\0')
         return add_phase(config, name);
+    if (sscanf(line, "forward-phase %31s %n", name, &end) == 1 && line[end] == '\0')
+        return add_forward(config, name);
+    if (sscanf(line, "forward %" SCNx64 " %n", &mark.address, &end) == 1 && line[end] == '\0') {
+        mark.kind = MARK_FORWARD;
+        return add_mark(config, &mark);
+    }
     if (sscanf(line, "end %" SCNx64 " %n", &mark.address, &end) == 1 && line[end] == '\0') {
         mark.kind = MARK_END;
         return add_mark(config, &mark);

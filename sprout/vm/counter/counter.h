@@ -30,13 +30,14 @@ enum mark_kind {
     MARK_SPAN,     /* a function of the kernel: its phase lasts until it returns */
     MARK_USER,     /* user space's first instruction */
     MARK_END,      /* counting ends: an address in user space, from its first instruction */
-    MARK_THUNK     /* code of the kernel that only passes a call on */
+    MARK_THUNK,    /* code of the kernel that only passes a call on */
+    MARK_FORWARD   /* a function of the kernel: the clock is put forward when it begins */
 };
 
 struct mark {
     enum mark_kind kind;
     unsigned phase;
-    uint64_t address;            /* MARK_PHYSICAL, MARK_KERNEL, MARK_SPAN, MARK_END, MARK_THUNK */
+    uint64_t address;            /* all but MARK_IMAGE, MARK_CODE, MARK_USER */
     bool anywhere;               /* MARK_KERNEL: no address is known */
     uint64_t code;               /* MARK_CODE: little-endian */
     uint64_t end;                /* MARK_THUNK */
@@ -45,7 +46,8 @@ struct mark {
 
 struct config {
     char phases[MAX_PHASES][MAX_NAME];
-    unsigned phase_count; /* phase 0 is there from the beginning */
+    bool forward[MAX_PHASES]; /* the clock is put forward when the phase begins */
+    unsigned phase_count;     /* phase 0 is there from the beginning */
     struct mark marks[MAX_MARKS];
     unsigned mark_count; /* mark 0 is none */
 };
@@ -58,6 +60,7 @@ const char *clock_open(void);
 uint64_t clock_wait_ns(void);       /* virtual time that passed without an instruction */
 uint64_t clock_instructions(void);  /* the emulator's count, exact between blocks */
 uint64_t clock_host_ns(void);
+void clock_forward(void);           /* to the next full step, without a wait */
 
 /* ---- ram.c: the emulator's memory */
 struct ram {

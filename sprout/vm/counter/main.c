@@ -110,8 +110,11 @@ static void advance(unsigned next)
 {
     if (span_depth)
         leave_spans(0);
-    if (next > phase)
-        enter_phase(next);
+    if (next <= phase)
+        return;
+    enter_phase(next);
+    if (config.forward[next])
+        clock_forward();
 }
 
 static void pass_mark(const struct mark *mark)
@@ -119,6 +122,9 @@ static void pass_mark(const struct mark *mark)
     switch (mark->kind) {
     case MARK_SPAN:
         begin_span(mark->phase);
+        break;
+    case MARK_FORWARD:
+        clock_forward();
         break;
     case MARK_END:
         enter_phase(phase);

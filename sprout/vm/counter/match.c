@@ -50,6 +50,7 @@ static bool matches(const struct mark *mark, uint64_t pc, unsigned in, uint64_t 
     case MARK_KERNEL:
         return is_first_in_kernel(mark, pc);
     case MARK_SPAN:
+    case MARK_FORWARD:
         return where.kernel_fits && pc - where.kernel_slide == mark->address;
     case MARK_USER:
         return is_first_user(pc);
