@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import sys
 import textwrap
 from contextlib import ExitStack
@@ -149,6 +150,9 @@ def execute(arguments: argparse.Namespace) -> int:
             # Told before a signal can act: nobody shall make keys without a word, and once more.
             print("\n".join(changes[arguments.keys_verb](arguments, directory, held)))
             sys.stdout.flush()
+            # Nor may one act from here on: it would say that what was told is not so.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
         return 0
     verbs = {
         "list": _list,
