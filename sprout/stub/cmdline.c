@@ -40,20 +40,44 @@ static bool take(struct span *text, uint32_t *character)
            (*character < 0xd800 || *character > 0xdfff);
 }
 
+/* The same, and gives NULL or what is wrong with it in a command line. */
+static const char *take_printable(struct span *text, uint32_t *character)
+{
+    if (!take(text, character))
+        return "not UTF-8";
+    if ((*character < 0x20 && *character != '\t') || *character == 0x7f)
+        return "has a control character";
+    return NULL;
+}
+
+struct span cmdline_trim(struct span text)
+{
+    while (text.size > 0 && is_trailing(text.data[text.size - 1]))
+        text.size--;
+    return text;
+}
+
+const char *cmdline_check(struct span utf8)
+{
+    const char *wrong = NULL;
+    uint32_t character;
+    while (utf8.size > 0 && wrong == NULL)
+        wrong = take_printable(&utf8, &character);
+    return wrong;
+}
+
 struct failure cmdline_convert(struct span utf8, struct cmdline *line)
 {
     size_t units = 0;
-    while (utf8.size > 0 && is_trailing(utf8.data[utf8.size - 1]))
-        utf8.size--;
+    utf8 = cmdline_trim(utf8);
     /* UTF-16 never has more units than UTF-8 has bytes, so this bounds both. */
     if (utf8.size > CMDLINE_MAX)
         return FAILURE(EFI_LOAD_ERROR, ".cmdline", "longer than 2047 bytes");
     while (utf8.size > 0) {
         uint32_t character;
-        if (!take(&utf8, &character))
-            return FAILURE(EFI_LOAD_ERROR, ".cmdline", "not UTF-8");
-        if ((character < 0x20 && character != '\t') || character == 0x7f)
-            return FAILURE(EFI_LOAD_ERROR, ".cmdline", "has a control character");
+        const char *wrong = take_printable(&utf8, &character);
+        if (wrong != NULL)
+            return FAILURE(EFI_LOAD_ERROR, ".cmdline", wrong);
         if (character >= 0x10000) {
             character -= 0x10000;
             line->text[units++] = (CHAR16)(0xd800 + (character >> 10));

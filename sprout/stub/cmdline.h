@@ -12,6 +12,13 @@ struct cmdline {
     uint32_t size;                /* bytes, with the NUL */
 };
 
+/* Gives `text` without white space and NULs at its end. */
+struct span cmdline_trim(struct span text);
+
+/* Checks a command line that is passed on as it is. Gives NULL, or what is wrong with it: it is not
+ * UTF-8, or has a control character. */
+const char *cmdline_check(struct span utf8);
+
 /* Converts `utf8`. White space and NULs at its end are dropped. Control characters are refused:
  * Linux stops reading at a line feed or a NUL. */
 struct failure cmdline_convert(struct span utf8, struct cmdline *line);

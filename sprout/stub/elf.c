@@ -1,62 +1,85 @@
-/* System V ABI, gABI chapters 4 ("ELF Header") and 5 ("Program Header"). */
+/* System V ABI, gABI chapters 4 "Object Files" and 5 "Program Loading". */
 #include "elf.h"
 
 #define HEADER_SIZE 52
 #define PROGRAM_HEADER_SIZE 32
-#define MAX_PROGRAM_HEADERS 32
+#define MAX_HEADERS 16
 #define TYPE_EXECUTABLE 2
 #define MACHINE_386 3
-#define LOAD 1
+#define PT_LOAD 1
 
-bool elf_segment(const struct elf *elf, uint32_t index, struct elf_segment *segment)
+struct elf_segment elf_segment(const struct elf *elf, uint32_t index)
 {
     const uint8_t *at = elf->file.data + elf->table + (size_t)index * PROGRAM_HEADER_SIZE;
-    *segment = (struct elf_segment){
+    if (read32(at) != PT_LOAD)
+        return (struct elf_segment){0};
+    return (struct elf_segment){
         .offset = read32(at + 4),
         .address = read32(at + 12),
         .file_size = read32(at + 16),
         .memory_size = read32(at + 20),
+        .flags = read32(at + 24),
     };
-    return read32(at) == LOAD && segment->memory_size != 0;
 }
 
 static const char *check_segments(struct elf *elf)
 {
-    bool any = false;
+    uint64_t end = 0;
+    bool found = false;
+    elf->executable = false;
     for (uint32_t i = 0; i < elf->headers; i++) {
-        struct elf_segment segment;
-        uint32_t end;
-        if (!elf_segment(elf, i, &segment))
-            continue;
+        struct elf_segment segment = elf_segment(elf, i);
         if (segment.file_size > segment.memory_size)
-            return "p_filesz is above p_memsz";
+            return "a segment's p_filesz is above its p_memsz";
+        if (segment.memory_size == 0)
+            continue;
         if (!span_holds(elf->file, segment.offset, segment.file_size))
-            return "p_offset and p_filesz go beyond the file";
-        if (__builtin_add_overflow(segment.address, segment.memory_size, &end))
-            return "p_paddr and p_memsz go beyond 4 GiB";
-        if (any && segment.address < elf->end)
+            return "a segment goes beyond the file";
+        if (segment.address < end)
             return "segments overlap or are out of order";
-        if (!any)
+        if (!found)
             elf->start = segment.address;
-        elf->end = end;
-        any = true;
+        end = (uint64_t)segment.address + segment.memory_size;
+        if (end - elf->start > ELF_MAX_MEMORY)
+            return "its segments take more than 64 MiB";
+        found = true;
+        elf->executable |= (segment.flags & ELF_SEGMENT_EXECUTE) != 0;
     }
-    return any ? NULL : "has no segment to load";
+    if (!found)
+        return "has no segment to load";
+    if (end > UINT32_MAX)
+        return "a segment goes beyond 4 GiB";
+    elf->size = (uint32_t)(end - elf->start);
+    return NULL;
 }
 
 const char *elf_read(struct span file, struct elf *elf)
 {
-    *elf = (struct elf){.file = file};
-    if (file.size < HEADER_SIZE || !same_bytes(file.data, "\177ELF\1\1", 6))
+    static const uint8_t identity[] = {0x7f, 'E', 'L', 'F', 1, 1, 1};
+    const uint8_t *at = file.data;
+    if (file.size < HEADER_SIZE || !same_bytes(at, identity, sizeof(identity)))
         return "is no 32-bit little-endian ELF file";
-    if (read16(file.data + 16) != TYPE_EXECUTABLE || read16(file.data + 18) != MACHINE_386)
-        return "e_type or e_machine is not of an x86 program";
-    elf->table = read32(file.data + 28);
-    elf->headers = read16(file.data + 44);
-    if (read16(file.data + 42) != PROGRAM_HEADER_SIZE || elf->headers == 0 ||
-        elf->headers > MAX_PROGRAM_HEADERS)
-        return "e_phentsize or e_phnum is out of bounds";
+    if (read16(at + 16) != TYPE_EXECUTABLE || read16(at + 18) != MACHINE_386)
+        return "is no ELF executable for x86";
+    if (read16(at + 42) != PROGRAM_HEADER_SIZE)
+        return "e_phentsize is not 32";
+    elf->headers = read16(at + 44);
+    if (elf->headers == 0 || elf->headers > MAX_HEADERS)
+        return "e_phnum is 0 or above 16";
+    elf->table = read32(at + 28);
     if (!span_holds(file, elf->table, (uint64_t)elf->headers * PROGRAM_HEADER_SIZE))
-        return "e_phoff goes beyond the file";
+        return "program headers go beyond the file";
+    elf->file = file;
     return check_segments(elf);
+}
+
+bool elf_has_code(const struct elf *elf, uint32_t address)
+{
+    for (uint32_t i = 0; i < elf->headers; i++) {
+        struct elf_segment segment = elf_segment(elf, i);
+        if ((segment.flags & ELF_SEGMENT_EXECUTE) && address >= segment.address &&
+            address - segment.address < segment.file_size)
+            return true;
+    }
+    return false;
 }

@@ -32,7 +32,12 @@ static EFI_STATUS EFIAPI exit_hook(EFI_HANDLE image, EFI_STATUS status, UINTN da
 {
     struct handover *handover = hook.running;
     EFI_STATUS(EFIAPI *firmware_exit)(EFI_HANDLE, EFI_STATUS, UINTN, CHAR16 *) = hook.firmware_exit;
-    if (image == handover->self) {
+    if (image == handover->self && handover->hypervisor.entry != NULL) {
+        /* Xen says what is wrong and then ends with success (xen/common/efi/boot.c, blexit). */
+        status = EFI_ERROR(status) ? status : EFI_LOAD_ERROR;
+        handover_undo(handover);
+        report_hypervisor_status(handover->system, status);
+    } else if (image == handover->self) {
         handover_undo(handover);
         report_kernel_status(handover->system, status);
     }
@@ -55,12 +60,12 @@ EFI_STATUS handover_enter(struct handover *handover)
     catch_exit(handover);
     /* Linux reads its own header through ImageBase and its command line from LoadOptions. The
      * LoadOptions that the firmware gave us are input from outside and are not looked at. */
-    image->ImageBase = handover->placement.base;
-    image->ImageSize = handover->placement.size;
+    image->ImageBase = handover->placement.pages.base;
+    image->ImageSize = handover->placement.pages.size;
     image->LoadOptions = handover->cmdline.text;
     image->LoadOptionsSize = handover->cmdline.size;
 
-    const uint8_t *entry = handover->placement.base + handover->kernel.pe.entry;
+    const uint8_t *entry = handover->placement.pages.base + handover->kernel.pe.entry;
     EFI_STATUS status = cpu_enter(entry, handover->self, handover->system);
     handover_undo(handover);
     report_kernel_status(handover->system, status);
@@ -74,7 +79,7 @@ _Noreturn void handover_enter_hypervisor(struct handover *handover)
     handover->image->LoadOptions = NULL;
     handover->image->LoadOptionsSize = 0;
     cpu_enter_multiboot2(handover->hypervisor.entry, MULTIBOOT2_MAGIC,
-                         handover->hypervisor.information);
+                         handover->hypervisor.info.base);
 }
 
 void handover_undo(struct handover *handover)
@@ -86,6 +91,6 @@ void handover_undo(struct handover *handover)
         hook.running = NULL;
     }
     hypervisor_undo(&handover->hypervisor, boot);
-    placement_undo(&handover->placement, boot);
+    pages_give_back(&handover->placement.pages, boot);
     initrd_withdraw(&handover->initrd, boot);
 }

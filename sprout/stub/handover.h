@@ -24,7 +24,8 @@ struct handover {
  * not return: everything is undone and the firmware goes on after StartImage. */
 EFI_STATUS handover_enter(struct handover *handover);
 
-/* Enters the hypervisor. It calls Exit when it gives up: everything is undone then. */
+/* Enters the hypervisor. It calls Exit when it gives up: everything is undone then, and the
+ * firmware goes on with an error. */
 _Noreturn void handover_enter_hypervisor(struct handover *handover);
 
 /* Gives back what was installed and allocated; safe at any stage. */

@@ -1,5 +1,6 @@
 /* The boot stub: starts the Linux in this image's own sections, with the initrd and the command
- * line beside it. Everything it needs is in the image, and is covered by the image's signature.
+ * line beside it, or the hypervisor there with that Linux as its host. Everything it needs is in
+ * the image, and is covered by the image's signature.
  *
  * Nothing is printed and nothing waits, unless something is wrong; then one line says what, and the
  * firmware goes on with its next boot option. */
@@ -68,6 +69,37 @@ static struct failure prepare_linux(struct handover *handover, const struct pe *
     return failure;
 }
 
+/* A command line for Xen, which takes it as it is. */
+static struct failure find_text(const struct pe *self, const char *name, bool required,
+                                struct span *text)
+{
+    struct section section;
+    struct failure failure = sections_find(self, name, required, &section);
+    if (failure.status != EFI_SUCCESS)
+        return failure;
+    *text = cmdline_trim(section.bytes);
+    const char *wrong = text->size > HYPERVISOR_MAX_CMDLINE ? "longer than 1023 bytes"
+                                                            : cmdline_check(*text);
+    return wrong == NULL ? SUCCESS : FAILURE(EFI_LOAD_ERROR, name, wrong);
+}
+
+static struct failure prepare_hypervisor(struct handover *handover, const struct pe *self,
+                                         struct section hv)
+{
+    struct hypervisor_parts parts = {.image = {hv.bytes.data, hv.file_size}};
+    struct failure failure = find_text(self, ".hvcmd", true, &parts.cmdline);
+    if (failure.status == EFI_SUCCESS)
+        failure = find_text(self, ".cmdline", false, &parts.kernel_cmdline);
+    for (size_t i = 0; i < HYPERVISOR_MODULES && failure.status == EFI_SUCCESS; i++) {
+        struct section module;
+        failure = sections_find(self, hypervisor_modules[i], i != HYPERVISOR_MICROCODE, &module);
+        parts.modules[i] = module.bytes;
+    }
+    if (failure.status != EFI_SUCCESS)
+        return failure;
+    return hypervisor_make(&handover->hypervisor, handover->system, handover->self, &parts);
+}
+
 /* An image with a hypervisor in it starts that; the sections of Linux are then its host's. */
 static struct failure prepare(struct handover *handover)
 {
@@ -83,7 +115,7 @@ static struct failure prepare(struct handover *handover)
         return failure;
     if (hv.bytes.data == NULL)
         return prepare_linux(handover, &self);
-    return hypervisor_make(&handover->hypervisor, &self, hv, handover->self, handover->system);
+    return prepare_hypervisor(handover, &self, hv);
 }
 
 /* The stamp of the hand-over is in the variables, so it has to be taken before they are written,

@@ -1,174 +1,211 @@
-/* Multiboot2 Specification version 2.0: section 3.1 (header), 3.6 (boot information). */
+/* Multiboot2 Specification 2.0, section 3.1 (header) and 3.6 (boot information). */
 #include "multiboot2.h"
 
 #include <cpu.h>
 
+#define SEARCHED 32768
 #define HEADER_MAGIC 0xe85250d6u
-#define HEADER_SEARCH 32768
+#define ARCHITECTURE_I386 0
 #define HEADER_SIZE 16
+#define TAG_SIZE 8
+#define TAG_IS_OPTIONAL 1u
 
-enum header_tag {
+enum {
     HEADER_END = 0,
-    HEADER_INFORMATION = 1,
+    HEADER_INFORMATION_REQUEST = 1,
+    HEADER_ENTRY = 3,
+    HEADER_CONSOLE_FLAGS = 4,
+    HEADER_FRAMEBUFFER = 5,
     HEADER_MODULE_ALIGN = 6,
-    HEADER_EFI_BS = 7,
+    HEADER_EFI_BOOT_SERVICES = 7,
+    HEADER_ENTRY_EFI32 = 8,
     HEADER_ENTRY_EFI64 = 9,
     HEADER_RELOCATABLE = 10,
 };
-#define HEADER_OPTIONAL 1
 
-enum tag { END = 0, CMDLINE = 1, LOADER = 2, MODULE = 3, EFI64 = 12, EFI_BS = 18, EFI64_IH = 20 };
+enum {
+    INFO_END = 0,
+    INFO_CMDLINE = 1,
+    INFO_LOADER_NAME = 2,
+    INFO_MODULE = 3,
+    INFO_EFI64 = 12,
+    INFO_EFI_BOOT_SERVICES = 18,
+    INFO_EFI64_IMAGE = 20,
+};
 
-static const char loader_name[] = "sprout";
-/* A command line begins with the name of what it is for: Xen drops the first word, unless the loader
- * calls itself GRUB 2 (arch/x86/setup.c, cmdline_cook). */
-static const char image_name[] = "image ";
-
-static size_t aligned(size_t size)
+static size_t align8(size_t size)
 {
     return (size + 7) & ~(size_t)7;
 }
 
-/* With the name before it and the NUL behind it. */
-static size_t cmdline_size(struct span text)
+static const char *read_relocatable(const uint8_t *tag, uint32_t size,
+                                    struct multiboot2_header *header)
 {
-    return sizeof(image_name) - 1 + text.size + 1;
-}
-
-static bool is_header(struct span file, size_t offset, uint32_t *size)
-{
-    const uint8_t *at = file.data + offset;
-    if (read32(at) != HEADER_MAGIC || read32(at + 4) != 0)
-        return false;
-    *size = read32(at + 8);
-    return read32(at) + read32(at + 4) + *size + read32(at + 12) == 0 && *size >= HEADER_SIZE &&
-           span_holds(file, offset, *size);
-}
-
-static const char *read_tag(const uint8_t *at, uint32_t size, struct multiboot2 *header,
-                            bool *boot_services)
-{
-    switch (read16(at)) {
-    case HEADER_ENTRY_EFI64:
-        if (size < 12)
-            return "Multiboot2 entry tag is cut short";
-        header->entry = read32(at + 8);
-        break;
-    case HEADER_RELOCATABLE:
-        if (size < 24)
-            return "Multiboot2 relocatable tag is cut short";
-        header->lowest = read32(at + 8);
-        header->highest = read32(at + 12);
-        header->alignment = read32(at + 16);
-        break;
-    case HEADER_EFI_BS:
-        *boot_services = true;
-        break;
-    case HEADER_INFORMATION: /* memory sizes and map: with boot services on the firmware has them */
-    case HEADER_MODULE_ALIGN:
-        break;
-    default:
-        if (!(read16(at + 2) & HEADER_OPTIONAL))
-            return "Multiboot2 header asks for what this loader does not know";
-    }
+    if (size < 24)
+        return "Multiboot2 relocatable tag is too small";
+    header->least = read32(tag + 8);
+    header->last = read32(tag + 12);
+    header->alignment = read32(tag + 16);
+    if (header->alignment == 0)
+        header->alignment = 1;
+    if ((header->alignment & (header->alignment - 1)) != 0 || header->alignment > 1u << 30)
+        return "Multiboot2 alignment is no power of two up to 1 GiB";
     return NULL;
 }
 
-static const char *read_tags(struct span tags, struct multiboot2 *header)
+/* What is asked for beyond where to load and to start needs nothing from here. The memory map among
+ * the information requested is the firmware's own while boot services are on (section 3.6.8). */
+static const char *read_tags(struct span tags, struct multiboot2_header *header)
 {
-    bool boot_services = false, ended = false;
-    size_t offset = 0;
-    *header = (struct multiboot2){0};
-    while (!ended) {
-        if (!span_holds(tags, offset, 8))
-            return "Multiboot2 header has no end tag";
-        const uint8_t *at = tags.data + offset;
-        uint32_t size = read32(at + 4);
-        if (size < 8 || !span_holds(tags, offset, size))
-            return "Multiboot2 header tag goes beyond the header";
-        ended = read16(at) == HEADER_END;
-        const char *wrong = ended ? NULL : read_tag(at, size, header, &boot_services);
-        if (wrong != NULL)
-            return wrong;
-        offset = aligned(offset + size);
+    bool entry = false, relocatable = false, boot_services = false;
+    for (size_t at = 0; span_holds(tags, at, TAG_SIZE);) {
+        const uint8_t *tag = tags.data + at;
+        uint32_t size = read32(tag + 4);
+        if (size < TAG_SIZE || !span_holds(tags, at, size))
+            return "a Multiboot2 tag goes beyond the header";
+        switch (read16(tag)) {
+        case HEADER_END:
+            if (!entry || !relocatable || !boot_services)
+                return "Multiboot2 header has no relocatable start with EFI boot services";
+            return NULL;
+        case HEADER_INFORMATION_REQUEST:
+        case HEADER_ENTRY:
+        case HEADER_CONSOLE_FLAGS:
+        case HEADER_FRAMEBUFFER:
+        case HEADER_MODULE_ALIGN:
+        case HEADER_ENTRY_EFI32:
+            break;
+        case HEADER_EFI_BOOT_SERVICES:
+            boot_services = true;
+            break;
+        case HEADER_ENTRY_EFI64:
+            if (size < 12)
+                return "Multiboot2 entry tag is too small";
+            header->entry = read32(tag + 8);
+            entry = true;
+            break;
+        case HEADER_RELOCATABLE: {
+            const char *wrong = read_relocatable(tag, size, header);
+            if (wrong != NULL)
+                return wrong;
+            relocatable = true;
+            break;
+        }
+        default:
+            if (!(read16(tag + 2) & TAG_IS_OPTIONAL))
+                return "Multiboot2 header requires what this stub does not have";
+        }
+        at += align8(size);
     }
-    if (header->entry == 0 || !boot_services)
-        return "Multiboot2 header has no entry with boot services on";
-    if (header->alignment < EFI_PAGE_SIZE || header->alignment > 1u << 24 ||
-        (header->alignment & (header->alignment - 1)) != 0)
-        return "Multiboot2 header does not say how the image may be moved";
-    return NULL;
+    return "Multiboot2 header has no end";
 }
 
-const char *multiboot2_read(struct span file, struct multiboot2 *header)
+const char *multiboot2_find(struct span file, struct multiboot2_header *header)
 {
-    size_t end = file.size < HEADER_SEARCH ? file.size : HEADER_SEARCH;
-    for (size_t offset = 0; offset + HEADER_SIZE <= end; offset += 8) {
-        uint32_t size;
-        if (!is_header(file, offset, &size))
+    struct span searched = {file.data, file.size < SEARCHED ? file.size : SEARCHED};
+    for (size_t at = 0; span_holds(searched, at, HEADER_SIZE); at += 8) {
+        const uint8_t *fields = file.data + at;
+        uint32_t magic = read32(fields), architecture = read32(fields + 4);
+        uint32_t size = read32(fields + 8), checksum = read32(fields + 12);
+        if (magic != HEADER_MAGIC || magic + architecture + size + checksum != 0)
             continue;
-        struct span tags = {file.data + offset + HEADER_SIZE, size - HEADER_SIZE};
-        return read_tags(tags, header);
+        if (architecture != ARCHITECTURE_I386)
+            return "Multiboot2 header is for another architecture";
+        if (size < HEADER_SIZE || !span_holds(searched, at, size))
+            return "Multiboot2 header goes beyond the first 32 KiB";
+        return read_tags((struct span){fields + HEADER_SIZE, size - HEADER_SIZE}, header);
     }
     return "has no Multiboot2 header";
 }
 
-size_t multiboot2_size(const struct multiboot2_facts *facts)
+static void write32(uint8_t *at, uint32_t value)
 {
-    size_t size = 8; /* total_size, reserved */
-    size += aligned(8 + cmdline_size(facts->cmdline));
-    size += aligned(8 + sizeof(loader_name));
-    for (size_t i = 0; i < facts->module_count; i++)
-        size += aligned(16 + cmdline_size(facts->modules[i].cmdline));
-    return size + 8 + 16 + 16 + 8; /* boot services, system table, image handle, end */
+    for (size_t i = 0; i < 4; i++)
+        at[i] = (uint8_t)(value >> 8 * i);
 }
 
-static void put32(uint8_t *at, uint32_t value)
+/* Gives room for a tag's contents, cleared up to the next tag, or NULL. */
+static uint8_t *add(struct multiboot2_info *info, uint32_t type, size_t size)
 {
-    __builtin_memcpy(at, &value, sizeof(value));
-}
-
-static void put64(uint8_t *at, uint64_t value)
-{
-    __builtin_memcpy(at, &value, sizeof(value));
-}
-
-/* Begins a tag of `size` bytes at `*at`, moves that past it, and gives where its contents go. */
-static uint8_t *put_tag(uint8_t **at, enum tag type, size_t size)
-{
-    uint8_t *tag = *at;
-    put32(tag, (uint32_t)type);
-    put32(tag + 4, (uint32_t)size);
-    *at += aligned(size);
-    return tag + 8;
-}
-
-static void put_cmdline(uint8_t *at, struct span text)
-{
-    cpu_copy(at, image_name, sizeof(image_name) - 1);
-    at += sizeof(image_name) - 1;
-    cpu_copy(at, text.data, text.size);
-    at[text.size] = 0;
-}
-
-void multiboot2_write(uint8_t *block, const struct multiboot2_facts *facts)
-{
-    uint8_t *at = block + 8;
-    size_t total = multiboot2_size(facts);
-    cpu_fill(block, 0, total);
-    put32(block, (uint32_t)total);
-
-    put_tag(&at, EFI_BS, 8);
-    put64(put_tag(&at, EFI64, 16), facts->system_table);
-    put64(put_tag(&at, EFI64_IH, 16), facts->image_handle);
-    put_cmdline(put_tag(&at, CMDLINE, 8 + cmdline_size(facts->cmdline)), facts->cmdline);
-    cpu_copy(put_tag(&at, LOADER, 8 + sizeof(loader_name)), loader_name, sizeof(loader_name));
-    for (size_t i = 0; i < facts->module_count; i++) {
-        const struct multiboot2_module *module = &facts->modules[i];
-        uint8_t *contents = put_tag(&at, MODULE, 16 + cmdline_size(module->cmdline));
-        put32(contents, module->start);
-        put32(contents + 4, module->end);
-        put_cmdline(contents + 8, module->cmdline);
+    size_t whole = align8(TAG_SIZE + size);
+    if (whole > info->room - info->used) {
+        info->is_full = true;
+        return NULL;
     }
-    put_tag(&at, END, 8);
+    uint8_t *tag = info->block + info->used;
+    cpu_fill(tag, 0, whole);
+    write32(tag, type);
+    write32(tag + 4, (uint32_t)(TAG_SIZE + size));
+    info->used += whole;
+    return tag + TAG_SIZE;
+}
+
+static size_t length(const char *text)
+{
+    size_t size = 0;
+    while (text[size] != '\0')
+        size++;
+    return size;
+}
+
+/* Adds a tag that ends in a text with a NUL. Gives what is before the text, or NULL. */
+static uint8_t *add_text(struct multiboot2_info *info, uint32_t type, size_t before,
+                         const char *first, struct span rest)
+{
+    size_t size = length(first);
+    uint8_t *at = add(info, type, before + size + rest.size + 1);
+    if (at == NULL)
+        return NULL;
+    cpu_copy(at + before, first, size);
+    cpu_copy(at + before + size, rest.data, rest.size);
+    return at;
+}
+
+struct multiboot2_info multiboot2_begin(uint8_t *block, size_t room)
+{
+    return (struct multiboot2_info){.block = block, .room = room, .used = TAG_SIZE};
+}
+
+void multiboot2_add_cmdline(struct multiboot2_info *info, const char *first, struct span rest)
+{
+    (void)add_text(info, INFO_CMDLINE, 0, first, rest);
+}
+
+void multiboot2_add_loader(struct multiboot2_info *info, const char *name)
+{
+    (void)add_text(info, INFO_LOADER_NAME, 0, name, (struct span){NULL, 0});
+}
+
+void multiboot2_add_module(struct multiboot2_info *info, struct span module, const char *first,
+                           struct span rest)
+{
+    uint8_t *at = add_text(info, INFO_MODULE, 8, first, rest);
+    if (at == NULL)
+        return;
+    write32(at, (uint32_t)(uintptr_t)module.data);
+    write32(at + 4, (uint32_t)((uintptr_t)module.data + module.size));
+}
+
+static void add_pointer(struct multiboot2_info *info, uint32_t type, const void *pointer)
+{
+    uint8_t *at = add(info, type, 8);
+    if (at == NULL)
+        return;
+    write32(at, (uint32_t)(uintptr_t)pointer);
+    write32(at + 4, (uint32_t)((uintptr_t)pointer >> 32));
+}
+
+void multiboot2_add_efi(struct multiboot2_info *info, const void *system, const void *image)
+{
+    (void)add(info, INFO_EFI_BOOT_SERVICES, 0);
+    add_pointer(info, INFO_EFI64, system);
+    add_pointer(info, INFO_EFI64_IMAGE, image);
+}
+
+bool multiboot2_end(struct multiboot2_info *info)
+{
+    (void)add(info, INFO_END, 0);
+    write32(info->block, (uint32_t)info->used);
+    write32(info->block + 4, 0);
+    return !info->is_full;
 }

@@ -1,37 +1,43 @@
-/* Multiboot2: what a hypervisor asks of its loader, and the information that it is given. */
+/* Multiboot2 with EFI boot services left on: what a header asks for, and what is told. */
 #ifndef SPROUT_MULTIBOOT2_H
 #define SPROUT_MULTIBOOT2_H
 #include "bytes.h"
 
 #define MULTIBOOT2_MAGIC 0x36d76289u /* in EAX at the entry */
 
-/* What of the header concerns a loader that leaves boot services on. */
-struct multiboot2 {
-    uint32_t entry;          /* physical address where the file says, for 64-bit EFI */
-    uint32_t lowest, highest; /* where the image may lie; highest is its last byte */
-    uint32_t alignment;
+struct multiboot2_header {
+    uint32_t entry; /* for 64-bit EFI, as a physical address of the file's */
+    uint32_t least; /* the whole image has to lie between these two, both included */
+    uint32_t last;
+    uint32_t alignment; /* a power of two */
 };
 
-struct multiboot2_module {
-    uint32_t start, end; /* physical addresses; end is past the last byte */
-    struct span cmdline; /* no NUL in it */
+/* Finds the header. Gives NULL, or what is wrong: there is none, or one that asks for something
+ * that is not given here. */
+const char *multiboot2_find(struct span file, struct multiboot2_header *header);
+
+/* Writes the information block, from its start to multiboot2_end. What has no room is left out, and
+ * multiboot2_end then gives false. */
+struct multiboot2_info {
+    uint8_t *block;
+    size_t room;
+    size_t used;
+    bool is_full;
 };
 
-struct multiboot2_facts {
-    struct span cmdline; /* no NUL in it */
-    const struct multiboot2_module *modules;
-    size_t module_count;
-    uint64_t system_table, image_handle;
-};
+/* `block` is aligned to 8 bytes. */
+struct multiboot2_info multiboot2_begin(uint8_t *block, size_t room);
 
-/* Finds and reads the header in `file`. Gives NULL, or what is wrong. */
-const char *multiboot2_read(struct span file, struct multiboot2 *header);
+void multiboot2_add_cmdline(struct multiboot2_info *info, const char *first, struct span rest);
+void multiboot2_add_loader(struct multiboot2_info *info, const char *name);
 
-/* The bytes that the information takes, with room to align each tag. Nothing overflows as long as
- * the texts and modules are some thousands. */
-size_t multiboot2_size(const struct multiboot2_facts *facts);
+/* A module that lies below 4 GiB; its own command line is `first` and `rest`. */
+void multiboot2_add_module(struct multiboot2_info *info, struct span module, const char *first,
+                           struct span rest);
 
-/* Writes the information to `block`, which is aligned to 8 and has multiboot2_size bytes. */
-void multiboot2_write(uint8_t *block, const struct multiboot2_facts *facts);
+/* The boot services are on, and these are the system table and the image's handle. */
+void multiboot2_add_efi(struct multiboot2_info *info, const void *system, const void *image);
+
+bool multiboot2_end(struct multiboot2_info *info);
 
 #endif

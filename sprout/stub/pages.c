@@ -55,11 +55,11 @@ EFI_STATUS pages_allocate(struct pages *pages, EFI_BOOT_SERVICES *boot, uint64_t
     size_t count = (size_t)((pages->size + alignment - EFI_PAGE_SIZE) / EFI_PAGE_SIZE);
     /* Data is never executable where the firmware is strict, and attributes make code of it later;
      * without them it has to be code from the start. */
-    uint32_t type = pages->attributes != NULL ? EFI_LOADER_DATA : EFI_LOADER_CODE;
+    bool data = pages->is_data || pages->attributes != NULL;
     pages->memory = last;
-    EFI_STATUS status =
-        boot->AllocatePages(last == UINT64_MAX ? ALLOCATE_ANY_PAGES : ALLOCATE_MAX_ADDRESS, type,
-                            count, &pages->memory);
+    EFI_STATUS status = boot->AllocatePages(
+        last == UINT64_MAX ? ALLOCATE_ANY_PAGES : ALLOCATE_MAX_ADDRESS,
+        data ? EFI_LOADER_DATA : EFI_LOADER_CODE, count, &pages->memory);
     if (EFI_ERROR(status)) {
         pages->memory = 0;
         return status;

@@ -10,6 +10,7 @@ struct pages {
     uint64_t size;               /* whole pages */
     EFI_PHYSICAL_ADDRESS memory; /* what was allocated; 0 where it is somebody else's */
     size_t count;                /* how many pages of it */
+    bool is_data;                /* and nothing ever runs in it */
     EFI_MEMORY_ATTRIBUTE_PROTOCOL *attributes; /* NULL where the firmware has none */
     uint64_t attributes_before; /* EFI_MEMORY_XP, RO and RP as the firmware had set them */
 };

@@ -29,3 +29,8 @@ void report_kernel_status(EFI_SYSTEM_TABLE *system, EFI_STATUS status)
 {
     report_failure(system, FAILURE(status, ".linux", "the kernel gave up before it took over"));
 }
+
+void report_hypervisor_status(EFI_SYSTEM_TABLE *system, EFI_STATUS status)
+{
+    report_failure(system, FAILURE(status, ".hv", "the hypervisor gave up before it took over"));
+}

@@ -4,10 +4,12 @@
 
 #include "acpi.h"
 #include "cmdline.h"
+#include "elf.h"
 #include "images.h"
 #include "kernel.h"
 #include "level.h"
 #include "mock.h"
+#include "multiboot2.h"
 #include "sprout_levels.h"
 #include "sprout_stamps.h"
 
@@ -49,8 +51,36 @@ static EFI_STATUS kernel(const uint8_t *entry, EFI_HANDLE self, EFI_SYSTEM_TABLE
     return EFI_SUCCESS;
 }
 
-/* The whole boot: own section table, inner kernel, command line, initrd. What the stub accepts has
- * to lie within the image, or the copy it makes is seen to go wrong. */
+/* A hypervisor's view of what it is told: whole modules below 4 GiB. */
+static void hypervisor(const uint8_t *entry, uint32_t magic, const uint8_t *information)
+{
+    uint32_t total, type, size, start, end;
+    EFI_HANDLE image = NULL;
+    (void)magic;
+    (void)*(const volatile uint8_t *)entry;
+    memcpy(&total, information, sizeof(total));
+    for (uint32_t at = 8; at < total; at += (size + 7) & ~7u) {
+        memcpy(&type, information + at, sizeof(type));
+        memcpy(&size, information + at + 4, sizeof(size));
+        if (size < 8 || size > total - at)
+            abort();
+        if (type == 20)
+            memcpy(&image, information + at + 8, sizeof(image));
+        if (type != 3)
+            continue;
+        memcpy(&start, information + at + 8, sizeof(start));
+        memcpy(&end, information + at + 12, sizeof(end));
+        if (start % EFI_PAGE_SIZE != 0 || end <= start)
+            abort();
+        for (uint32_t byte = start; byte < end; byte++)
+            (void)*(const volatile uint8_t *)(uintptr_t)byte;
+    }
+    mock.boot.Exit(image, EFI_SUCCESS, 0, NULL);
+}
+
+/* The whole boot: own section table, inner kernel, command line, initrd, and the same around a
+ * hypervisor. What the stub accepts has to lie within the image, or the copy it makes is seen to go
+ * wrong. */
 static void fuzz_boot(const uint8_t *data, size_t size)
 {
     static const size_t most = 0x10000;
@@ -70,6 +100,8 @@ static void fuzz_boot(const uint8_t *data, size_t size)
     if (data[1] & 4)
         put_level();
     mock.kernel = kernel;
+    mock.hypervisor = hypervisor;
+    mock.allows_mixed = true;
     image[0] = 'M';
     image[1] = 'Z';
     mock.image.ImageBase = image;
@@ -78,7 +110,8 @@ static void fuzz_boot(const uint8_t *data, size_t size)
     (void)mock_start_image();
     if ((data[1] & 2) && mock.foreign[0].file != &foreign)
         abort();
-    if (mock.allocation != NULL || mock.initrd != NULL || mock.image.ImageBase != image)
+    if (mock.allocation != NULL || mock.initrd != NULL || mock.image.ImageBase != image ||
+        mock_low_count() != 0)
         abort();
     free(image);
 }
@@ -98,6 +131,29 @@ static void fuzz_kernel(const uint8_t *file, size_t size)
         end = (uint64_t)header.virtual_address + header.virtual_size;
     }
     if (end > kernel.pe.image_size || kernel.pe.entry >= kernel.pe.image_size)
+        abort();
+}
+
+static void fuzz_hypervisor(const uint8_t *file, size_t size)
+{
+    struct multiboot2_header header;
+    struct elf elf;
+    if (elf_read((struct span){file, size}, &elf) == NULL) {
+        uint64_t end = elf.start;
+        for (uint32_t i = 0; i < elf.headers; i++) {
+            struct elf_segment segment = elf_segment(&elf, i);
+            if (segment.memory_size == 0)
+                continue;
+            if (segment.address < end || segment.file_size > segment.memory_size ||
+                (uint64_t)segment.offset + segment.file_size > size)
+                abort();
+            end = (uint64_t)segment.address + segment.memory_size;
+        }
+        if (end != (uint64_t)elf.start + elf.size || elf.size > ELF_MAX_MEMORY || end > UINT32_MAX)
+            abort();
+    }
+    if (multiboot2_find((struct span){file, size}, &header) == NULL &&
+        (header.alignment == 0 || (header.alignment & (header.alignment - 1)) != 0))
         abort();
 }
 
@@ -163,12 +219,13 @@ static void fuzz_level(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const readers[])(const uint8_t *, size_t) = {fuzz_boot, fuzz_kernel,
-                                                               fuzz_cmdline, fuzz_acpi, fuzz_level};
+                                                               fuzz_cmdline, fuzz_acpi, fuzz_level,
+                                                               fuzz_hypervisor};
     if (size == 0)
         return 0;
     uint8_t *copy = malloc(size);
     memcpy(copy, data, size);
-    readers[copy[0] % 5](copy + 1, size - 1);
+    readers[copy[0] % 6](copy + 1, size - 1);
     free(copy);
     return 0;
 }

@@ -55,6 +55,37 @@ def boot_image() -> bytes:
     return start + own.ljust(0x1000, b"\0") + kernel().ljust(0x4000, b"\0")
 
 
+def hypervisor() -> bytes:
+    """Give an ELF file of one segment with a Multiboot2 header at its start."""
+    tags = struct.pack("<HHIII", 1, 0, 16, 4, 6) + struct.pack("<HHI", 6, 0, 8)
+    tags += struct.pack("<HHIIIII", 10, 1, 24, 0x200000, 0xFFFFFFFF, 0x1000, 2)
+    tags += struct.pack("<HHI", 7, 1, 8) + struct.pack("<HHIIxxxx", 9, 1, 12, 0x200010)
+    tags += struct.pack("<HHI", 0, 0, 8)
+    size = 16 + len(tags)
+    header = struct.pack("<IIII", 0xE85250D6, 0, size, -(0xE85250D6 + size) & 0xFFFFFFFF)
+    segment = struct.pack("<8I", 1, 0x80, 0x200000, 0x200000, 0x180, 0x1800, 7, 64)
+    elf = b"\x7fELF\1\1\1".ljust(16, b"\0")
+    elf += struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0x200000, 52, 0, 0, 52, 32, 1, 40, 0, 0)
+    return (elf + segment).ljust(0x80, b"\0") + (header + tags).ljust(0x180, b"\xf4")
+
+
+def host_image() -> bytes:
+    sections = [
+        (b".cmdline", 5, 0x1000, 0x200, 0x400, DATA),
+        (b".hvcmd", 4, 0x1800, 0x200, 0x600, DATA),
+        (b".sbatlvl", len(GENERATIONS), 0x1A00, 0x200, 0x600, DATA),
+        (b".hv", 0x200, 0x2000, 0x200, 0x600, DATA),
+        (b".initrd", 6, 0x3000, 0x200, 0x600, DATA),
+        (b".linux", 0x40, 0x3800, 0x200, 0x600, DATA),
+    ]
+    start = headers(0x4000, 0x400, 0, sections).ljust(0x1000, b"\0")
+    texts = b"quiet".ljust(0x800, b"\0") + b"sync".ljust(0x200, b"\0") + GENERATIONS
+    modules = b"070701".ljust(0x800, b"\0") + b"\x7fELF".ljust(0x40, b"\1")
+    return (start + texts.ljust(0x1000, b"\0") + hypervisor().ljust(0x1000, b"\0") + modules).ljust(
+        0x4000, b"\0"
+    )
+
+
 def added_up(table: bytearray, checksum: int) -> bytes:
     table[checksum] = -sum(table) & 0xFF
     return bytes(table)
@@ -86,6 +117,9 @@ def seeds() -> dict[str, bytes]:
         "boot in place": b"\0M\1" + boot_image()[2:],
         "boot beside others": b"\0M\2" + boot_image()[2:],
         "boot with a level": b"\0M\5" + boot_image()[2:],
+        "host": b"\0M\0" + host_image()[2:],
+        "host with attributes": b"\0M\1" + host_image()[2:],
+        "hypervisor": b"\5" + hypervisor(),
         "level": b"\4" + bytes([len(GENERATIONS)]) + GENERATIONS + GENERATIONS,
         "kernel": b"\1" + kernel(),
         "cmdline": b"\2" + "console=ttyS0 ü€𝄞\n".encode(),

@@ -16,6 +16,8 @@ struct cpuid cpu_id(uint32_t leaf);
 uint32_t cpu_in32(uint16_t port);
 const uint8_t *cpu_physical(uint64_t address, uint64_t size);
 EFI_STATUS cpu_enter(const uint8_t *entry, EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
+_Noreturn void cpu_enter_multiboot2(const uint8_t *entry, uint32_t magic,
+                                    const uint8_t *information);
 
 /* Looks at the attributes of what is about to be written. */
 void mock_writes(const void *to, size_t size);

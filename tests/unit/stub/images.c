@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "mock.h"
 
 void put16(uint8_t *at, uint16_t value)
 {
@@ -92,4 +93,94 @@ uint8_t *boot_image(const uint8_t *kernel, size_t kernel_size, uint32_t linux_si
 uint8_t *boot_image_linux(uint8_t *image)
 {
     return image + 0x3000;
+}
+
+static uint8_t *put_tag(uint8_t *at, uint16_t type, uint16_t flags, uint32_t size)
+{
+    put16(at, type);
+    put16(at + 2, flags);
+    put32(at + 4, size);
+    return at + ((size + 7) & ~7u);
+}
+
+void hypervisor_file(uint8_t *file)
+{
+    for (size_t i = 0; i < HV_FILE_SIZE; i++)
+        file[i] = (uint8_t)(i * 5 + (i >> 8) + 3);
+    memset(file, 0, HV_PROGRAM_AT + 64);
+    memcpy(file, "\177ELF\1\1\1", 7);
+    put16(file + 16, 2);
+    put16(file + 18, 3);
+    put32(file + 20, 1);
+    put32(file + 24, HV_ADDRESS);
+    put32(file + 28, HV_PROGRAM_AT);
+    put16(file + 42, 32);
+    put16(file + 44, 2);
+    const uint32_t segment[] = {1, HV_SEGMENT_OFFSET, HV_ADDRESS, HV_ADDRESS,
+                                HV_SEGMENT_FILE, HV_SEGMENT_MEMORY, 7, 64};
+    const uint32_t note[] = {4, 0x2000, 0, 0, 0x24, 0x24, 4, 4};
+    for (size_t i = 0; i < 8; i++) {
+        put32(file + HV_PROGRAM_AT + 4 * i, segment[i]);
+        put32(file + HV_PROGRAM_AT + 32 + 4 * i, note[i]);
+    }
+    uint8_t *at = file + HV_HEADER_AT;
+    memset(at, 0, HV_HEADER_SIZE);
+    put32(at, 0xe85250d6);
+    put32(at + 8, HV_HEADER_SIZE);
+    put32(at + 12, 0u - 0xe85250d6u - HV_HEADER_SIZE);
+    at = file + HV_TAGS_AT;
+    put32(at + 8, 4);
+    put32(at + 12, 6);
+    at = put_tag(at, 1, 0, 16); /* memory sizes and map, required */
+    at = put_tag(at, 6, 0, 8);  /* modules in whole pages */
+    CHECK(at == file + HV_RELOCATABLE_AT);
+    put32(at + 8, HV_ADDRESS);
+    put32(at + 12, 0xffffffff);
+    put32(at + 16, HV_ALIGNMENT);
+    put32(at + 20, 2);
+    at = put_tag(at, 10, 1, 24);
+    at = put_tag(at, 4, 1, 12); /* console */
+    at = put_tag(at, 5, 1, 20); /* frame buffer */
+    CHECK(at == file + HV_SERVICES_AT);
+    at = put_tag(at, 7, 1, 8);
+    put32(at + 8, HV_ADDRESS + HV_ENTRY);
+    at = put_tag(at, 9, 1, 12);
+    CHECK(at == file + HV_END_AT);
+    put_tag(at, 0, 0, 8);
+}
+
+static const char *const host_names[HOST_SECTIONS] = {".cmdline", ".hvcmd",  ".hv",
+                                                      ".linux",   ".initrd", ".ucode"};
+
+uint8_t *host_image(const struct host_section sections[HOST_SECTIONS], bool low, size_t *size)
+{
+    uint32_t at = 0x1000, total = 0x1000;
+    for (size_t i = 0; i < HOST_SECTIONS; i++)
+        total += pages(sections[i].size);
+    uint8_t *image = mock_pages_at(low, total, 0);
+    pe_headers(image, total, 0x400);
+    for (size_t i = 0; i < HOST_SECTIONS; i++) {
+        const struct host_section *section = &sections[i];
+        if (section->data == NULL)
+            continue;
+        pe_add(image, host_names[i], at, (uint32_t)section->size, at, pages(section->size),
+               0x40000040);
+        memcpy(image + at, section->data, section->size);
+        at += pages(section->size);
+    }
+    *size = total;
+    return image;
+}
+
+uint8_t *host_section(uint8_t *image, const char *name)
+{
+    char padded[9] = {0};
+    strncpy(padded, name, 8);
+    for (size_t i = 0; i < image[SECTION_COUNT_AT]; i++) {
+        const uint8_t *header = image + SECTION_AT(i);
+        if (memcmp(header, padded, 8) == 0)
+            return image + (header[VIRTUAL_ADDRESS] | header[VIRTUAL_ADDRESS + 1] << 8 |
+                            header[VIRTUAL_ADDRESS + 2] << 16);
+    }
+    return NULL;
 }

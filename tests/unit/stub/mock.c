@@ -1,8 +1,9 @@
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE /* MAP_32BIT */
 #include "mock.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "acpi.h"
 #include "check.h"
@@ -12,6 +13,9 @@ struct mock mock;
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system);
 
 #define MOCK_NO_MAPPING (EFI_ERROR_BIT | 17)
+
+/* Whether no attributes were ever asked of or set for the page, or it has these. */
+static bool has_attributes_or_none(const void *address, uint64_t attributes);
 
 static char self_handle, device_handle, our_handle;
 
@@ -31,9 +35,50 @@ static bool same_guid(const EFI_GUID *left, const EFI_GUID *right)
 
 /* What is asked of these services is as important as what they do: anything else ends the test. */
 
+uint8_t *mock_pages_at(bool low, size_t size, int byte)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | (low ? MAP_32BIT : 0), -1, 0);
+    CHECK(memory != MAP_FAILED && ((uintptr_t)memory < 1ull << 32) == low);
+    return memset(memory, byte, size);
+}
+
+size_t mock_low_count(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < MOCK_LOW; i++)
+        count += mock.low[i].memory != NULL;
+    return count;
+}
+
+static EFI_STATUS allocate_low(uint32_t memory_type, UINTN pages, EFI_PHYSICAL_ADDRESS *memory)
+{
+    CHECK(*memory <= 0xffffffff);
+    mock.low_calls++;
+    if (mock.low_calls == mock.low_call_that_fails || mock.memory_is_full ||
+        (mock.memory_limit != 0 && pages > mock.memory_limit))
+        return EFI_OUT_OF_RESOURCES;
+    for (size_t i = 0; i < MOCK_LOW; i++) {
+        if (mock.low[i].memory != NULL)
+            continue;
+        uint8_t *at = mock_pages_at(true, pages * EFI_PAGE_SIZE, 0xa5);
+        if ((uintptr_t)at + pages * EFI_PAGE_SIZE - 1 > *memory) {
+            munmap(at, pages * EFI_PAGE_SIZE);
+            return EFI_OUT_OF_RESOURCES;
+        }
+        mock.low[i] = (struct mock_low){at, pages, memory_type};
+        *memory = (uintptr_t)at;
+        return EFI_SUCCESS;
+    }
+    CHECK(!"more allocations than the mock has");
+    return EFI_OUT_OF_RESOURCES;
+}
+
 static EFI_STATUS allocate_pages(uint32_t type, uint32_t memory_type, UINTN pages,
                                  EFI_PHYSICAL_ADDRESS *memory)
 {
+    if (type == ALLOCATE_MAX_ADDRESS)
+        return allocate_low(memory_type, pages, memory);
     CHECK(type == ALLOCATE_ANY_PAGES);
     CHECK(mock.allocation == NULL);
     if (mock.memory_is_full || (mock.memory_limit != 0 && pages > mock.memory_limit))
@@ -49,10 +94,43 @@ static EFI_STATUS allocate_pages(uint32_t type, uint32_t memory_type, UINTN page
     return EFI_SUCCESS;
 }
 
+/* Nothing of what was written is left: a page is cleared, or as it was given. */
+static void check_cleared(const uint8_t *page)
+{
+    CHECK(page[0] == 0 || page[0] == 0xa5);
+    CHECK(memcmp(page, page + 1, EFI_PAGE_SIZE - 1) == 0);
+}
+
+static bool free_low(EFI_PHYSICAL_ADDRESS memory, UINTN pages)
+{
+    for (size_t i = 0; i < MOCK_LOW; i++) {
+        struct mock_low *low = &mock.low[i];
+        if (low->memory == NULL || (uintptr_t)low->memory != memory)
+            continue;
+        CHECK(pages == low->pages);
+        for (size_t j = 0; j < pages; j++) {
+            uint8_t *page = low->memory + j * EFI_PAGE_SIZE;
+            if (mock.attribute_call_that_fails == 0) {
+                check_cleared(page);
+                CHECK(!mock.has_attributes ||
+                      has_attributes_or_none(page, mock.attributes_differ
+                                                           ? EFI_MEMORY_XP
+                                                           : mock.attributes_at_first));
+            }
+        }
+        munmap(low->memory, pages * EFI_PAGE_SIZE);
+        *low = (struct mock_low){0};
+        return true;
+    }
+    return false;
+}
+
 /* edk2 may fill freed pages with a pattern, and hands them out again as they are: with other
  * attributes than they came with, whoever gets them next would fault. */
 static EFI_STATUS free_pages(EFI_PHYSICAL_ADDRESS memory, UINTN pages)
 {
+    if (free_low(memory, pages))
+        return EFI_SUCCESS;
     CHECK(mock.allocation != NULL);
     CHECK(memory == (uintptr_t)mock.allocation + (mock.misaligned ? EFI_PAGE_SIZE : 0));
     CHECK(pages == mock.allocated_pages);
@@ -327,6 +405,14 @@ uint64_t mock_page_attributes(const void *address)
     return page_entry((uintptr_t)address & ~(EFI_PAGE_SIZE - 1))->attributes;
 }
 
+static bool has_attributes_or_none(const void *address, uint64_t attributes)
+{
+    for (size_t i = 0; i < MOCK_PAGES && mock.pages[i].address != 0; i++)
+        if (mock.pages[i].address == (uintptr_t)address)
+            return mock.pages[i].attributes == attributes;
+    return true;
+}
+
 static bool is_known(uint64_t page)
 {
     for (size_t i = 0; i < MOCK_PAGES && mock.pages[i].address != 0; i++)
@@ -365,7 +451,8 @@ static EFI_STATUS change(EFI_PHYSICAL_ADDRESS base, uint64_t length, uint64_t on
     for (uint64_t at = base; at < base + length; at += EFI_PAGE_SIZE) {
         struct mock_page *page = page_entry(at);
         page->attributes = (page->attributes | on) & ~off;
-        CHECK((page->attributes & (EFI_MEMORY_RO | EFI_MEMORY_XP)) || is_blank(at));
+        CHECK((page->attributes & (EFI_MEMORY_RO | EFI_MEMORY_XP)) || is_blank(at) ||
+              mock.allows_mixed);
     }
     return EFI_SUCCESS;
 }
@@ -448,6 +535,16 @@ EFI_STATUS cpu_enter(const uint8_t *entry, EFI_HANDLE image, EFI_SYSTEM_TABLE *s
     CHECK(image == &self_handle && system == &mock.system);
     mock.kernel_runs++;
     return mock.kernel == NULL ? EFI_SUCCESS : mock.kernel(entry, image, system);
+}
+
+_Noreturn void cpu_enter_multiboot2(const uint8_t *entry, uint32_t magic,
+                                    const uint8_t *information)
+{
+    mock.hypervisor_runs++;
+    if (mock.hypervisor != NULL)
+        mock.hypervisor(entry, magic, information);
+    mock.exit_status = EFI_SUCCESS;
+    longjmp(mock.exit_jump, 1);
 }
 
 void mock_reset(void)

@@ -12,6 +12,7 @@
 #define MOCK_VARIABLES 16
 #define MOCK_PAGES 512
 #define MOCK_FOREIGN 6
+#define MOCK_LOW 6
 
 struct mock_variable {
     char name[40];
@@ -26,6 +27,13 @@ struct mock_foreign {
     bool has_path;      /* the initrd's whole device path */
     bool has_no_nodes;  /* or one without nodes, which is the beginning of every path */
     EFI_LOAD_FILE2_PROTOCOL *file;
+};
+
+/* What AllocatePages gave with a limit to the address. */
+struct mock_low {
+    uint8_t *memory; /* NULL where it is free */
+    size_t pages;
+    uint32_t type;
 };
 
 struct mock_page {
@@ -64,7 +72,12 @@ struct mock {
     bool memory_is_full;
     bool misaligned; /* AllocatePages gives an odd page */
 
+    struct mock_low low[MOCK_LOW];
+    size_t low_calls;
+    size_t low_call_that_fails; /* counted from 1; 0: none does */
+
     bool has_attributes;
+    bool allows_mixed;            /* pages may be writable and executable at once */
     uint64_t attributes_at_first; /* of every page, and again of those that are freed */
     bool attributes_differ;       /* they cannot be asked for */
     struct mock_page pages[MOCK_PAGES];
@@ -86,6 +99,9 @@ struct mock {
     /* Called in the place of the kernel's entry point. */
     EFI_STATUS (*kernel)(const uint8_t *entry, EFI_HANDLE self, EFI_SYSTEM_TABLE *system);
     int kernel_runs;
+    /* The same of a hypervisor's; when it comes back, it has taken over. */
+    void (*hypervisor)(const uint8_t *entry, uint32_t magic, const uint8_t *information);
+    int hypervisor_runs;
     jmp_buf exit_jump;
     bool exit_is_armed;
     EFI_STATUS exit_status;
@@ -96,8 +112,15 @@ extern struct mock mock;
 /* A firmware with nothing in it but its tables. */
 void mock_reset(void);
 
-/* Calls efi_main as StartImage does, Exit included. */
+/* Calls efi_main as StartImage does, Exit included. A hypervisor that took over is a success, after
+ * which everything is as it left it. */
 EFI_STATUS mock_start_image(void);
+
+/* How many allocations below 4 GiB have not been freed. */
+size_t mock_low_count(void);
+
+/* Gives `size` bytes, whole pages filled with `byte`, below 4 GiB or above. */
+uint8_t *mock_pages_at(bool low, size_t size, int byte);
 
 /* Finds a variable; NULL where there is none. */
 struct mock_variable *mock_variable(const char *name);

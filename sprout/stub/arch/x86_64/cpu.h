@@ -72,13 +72,13 @@ static inline EFI_STATUS cpu_enter(const uint8_t *entry, EFI_HANDLE image, EFI_S
     return ((entry_point)(uintptr_t)entry)(image, system);
 }
 
-/* Enters a hypervisor by Multiboot2 with boot services on (Multiboot2 Specification 2.0, section 3.5,
- * "EFI amd64 machine state with boot services enabled"): it runs on this stack, and calls Exit when
+/* Enters a hypervisor by Multiboot2 with boot services on (Multiboot2 Specification 2.0, section
+ * 3.5, "EFI amd64 machine state with boot services enabled"): it runs on this stack, and calls Exit when
  * it gives up. */
 static inline _Noreturn void cpu_enter_multiboot2(const uint8_t *entry, uint32_t magic,
-                                                  uint32_t information)
+                                                  const uint8_t *information)
 {
-    __asm__ volatile("cld; jmp *%2" : : "a"(magic), "b"((uint64_t)information), "r"(entry) : "memory");
+    __asm__ volatile("cld; jmp *%2" : : "a"(magic), "b"(information), "r"(entry) : "memory");
     __builtin_unreachable();
 }
 
