@@ -1,8 +1,8 @@
 """Build an image, boot its disk in QEMU as a UEFI machine would, and print the timeline.
 
-IMAGE is the name of an image of this tree (default: the only one), or a file: a boot image (.efi)
-or a bootable disk. The machine is ended as soon as the guest says that it is ready; with
---until exit it runs until the guest powers off.
+IMAGE is the name of an image of this tree (default: its first one), or a file: a boot image (.efi)
+or a bootable disk. The machine is ended as soon as the guest says that it is ready, the image of a
+host when its zones are; with --until exit it runs until the guest powers off.
 
 With --secure-boot the machine trusts the keys --key and boots nothing else: an image of the tree is
 signed first, a file is booted as it is. What firmware or stub refuses ends with exit status 3.
@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sprout.base.errors import SproutError, UsageError
@@ -29,17 +29,19 @@ from sprout.build.artifacts import lay_out_image
 from sprout.build.cache import cache_root
 from sprout.build.driver import build
 from sprout.build.graph import load_graph
-from sprout.build.tree import Tree
+from sprout.build.tree import Image, Tree
 from sprout.cli.build import add_settings, positive, settings
 from sprout.cli.colour import coloured
 from sprout.cli.where import chosen_tree
+from sprout.cli.words import is_changed, with_words
 from sprout.image.disk import make_disk, read_disk
 from sprout.image.gpt import is_gpt
-from sprout.image.reading import read_image
+from sprout.image.reading import parse_image, read_image
 from sprout.image.uki import MAX_IMAGE_BYTES
 from sprout.initramfs.cpio import read_cpio
 from sprout.vm.accel import CHOICES
 from sprout.vm.boot import BootResult, boot
+from sprout.vm.hypervisor import MEMORY_MIB as HOST_MEMORY_MIB
 from sprout.vm.timeline import write_json
 
 _TIMEOUT_S = 120
@@ -65,7 +67,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="time limit in seconds (%(default)s)",
     )
     parser.add_argument(
-        "--memory", type=positive, metavar="MIB", help="memory in MiB (512; with --exact 256)"
+        "--memory",
+        type=positive,
+        metavar="MIB",
+        help="memory in MiB (512; of a host 1024; of a zone with --exact 256)",
     )
     parser.add_argument(
         "--cpus", type=positive, default=1, metavar="N", help="processors (%(default)s)"
@@ -82,6 +87,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--svg", type=Path, metavar="FILE", help="with --exact: draw the timeline")
     parser.add_argument(
         "--append", default="", metavar="TEXT", help="more words for the image's command line"
+    )
+    parser.add_argument(
+        "--append-hypervisor",
+        default="",
+        metavar="TEXT",
+        help="more words for the hypervisor's command line",
     )
     parser.add_argument(
         "--secure-boot", action="store_true", help="boot a machine that enforces signatures"
@@ -104,16 +115,18 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.exact:
         return _exact(arguments)
     if name is not None and ("/" in name or name.endswith((".efi", ".img"))):
-        if arguments.initramfs is not None or arguments.append:
+        if is_changed(arguments):
             raise UsageError(
                 f"{name}: --initramfs and --append need an image of a tree",
                 "Name an image such as zone, or leave those options out.",
             )
-        with _disk_of_file(Path(name)) as disk:
-            return _boot(arguments, disk, Path(name).name, _log_of_file(Path(name)))
+        with _disk_of_file(Path(name)) as (disk, hypervisor):
+            what = _Booted(disk, Path(name).name, _log_of_file(Path(name)), hypervisor)
+            return _boot(arguments, what)
     tree = chosen_tree(arguments)
     image = _image_name(tree, name)
-    changed = arguments.initramfs is not None or bool(arguments.append)
+    changed = is_changed(arguments)
+    chosen = with_words(tree.images[image], arguments)
     target = f"{image}-{'image' if changed or arguments.secure_boot else 'disk'}"
     initramfs = arguments.initramfs
     if initramfs is not None:
@@ -122,15 +135,18 @@ def execute(arguments: argparse.Namespace) -> int:
     if status != 0:
         return status
     log = tree.build / "log" / f"{image}-console.log"
+    hypervisor = chosen.host.hypervisor_cmdline() if chosen.host is not None else None
     if arguments.secure_boot:
         secure = importlib.import_module("sprout.cli.secure")
-        return _boot(arguments, secure.signed_disk(arguments, tree, image), image, log)
+        signed = secure.signed_disk(arguments, tree, image)
+        return _boot(arguments, _Booted(signed, image, log, hypervisor))
     if not changed:
-        return _boot(arguments, tree.build / target / f"{image}.img", image, log)
+        disk = tree.build / target / f"{image}.img"
+        return _boot(arguments, _Booted(disk, image, log, hypervisor))
     with tempfile.TemporaryDirectory(prefix="sprout-boot-") as work:
         disk = Path(work) / "disk.img"
-        _changed_disk(tree, image, arguments, Path(work), disk)
-        return _boot(arguments, disk, image, log)
+        _changed_disk(tree, chosen, arguments, Path(work), disk)
+        return _boot(arguments, _Booted(disk, image, log, hypervisor))
 
 
 def _check_reports(arguments: argparse.Namespace) -> None:
@@ -148,7 +164,7 @@ def _check_secure(arguments: argparse.Namespace) -> None:
         return
     if arguments.key is None:
         raise UsageError("--secure-boot needs --key KEY", "`sprout keys new KEY` makes keys.")
-    if arguments.exact or arguments.initramfs is not None or arguments.append:
+    if arguments.exact or is_changed(arguments):
         raise UsageError(
             "--secure-boot boots what is signed, on the host's clock",
             "Leave out --exact, --initramfs and --append.",
@@ -172,60 +188,79 @@ def _log_of_file(path: Path) -> Path:
 
 
 def _image_name(tree: Tree, name: str | None) -> str:
-    if name is None and len(tree.images) == 1:
+    if name is None:
         return next(iter(tree.images))
     if name not in tree.images:
-        wrong = f"{name}: no such image" if name else "which image?"
-        raise UsageError(wrong, f"Images in images.toml: {', '.join(tree.images)}.")
+        raise UsageError(
+            f"{name}: no such image", f"Images in images.toml: {', '.join(tree.images)}."
+        )
     return name
 
 
 def _changed_disk(
-    tree: Tree, name: str, arguments: argparse.Namespace, work: Path, disk: Path
+    tree: Tree, image: Image, arguments: argparse.Namespace, work: Path, disk: Path
 ) -> None:
-    """Lay out the image again with the initramfs or command line that was asked for."""
-    image = tree.images[name]
-    graph = load_graph(tree, settings(arguments))
-    cmdline = f"{image.cmdline} {arguments.append}".strip()
-    parts = graph.ingredients(image)
+    """Lay out `image` again, with the initramfs that was asked for."""
+    parts = load_graph(tree, settings(arguments)).ingredients(image)
     if arguments.initramfs is not None:
         parts = replace(parts, initramfs=arguments.initramfs)
-    lay_out_image(work / "image.efi", image.with_cmdline(cmdline), parts, tree.epoch)
+    lay_out_image(work / "image.efi", image, parts, tree.epoch)
     make_disk(disk, work / "image.efi", epoch=tree.epoch)
 
 
 @contextmanager
-def _disk_of_file(path: Path) -> Iterator[Path]:
-    """Give a bootable disk for a file: itself when it is one, else one made for the boot."""
+def _disk_of_file(path: Path) -> Iterator[tuple[Path, str | None]]:
+    """Give a bootable disk for a file: itself when it is one, else one made for the boot.
+
+    With it comes the command line of the hypervisor in it, if there is one.
+    """
     if not path.is_file():
         raise SproutError(f"{path}: no such file", "Name an image, a .efi file or a disk.")
     if is_gpt(_head(path)):
-        read_disk(path)
-        yield path
+        yield path, _hypervisor_of(read_disk(path).image, path)
         return
-    read_image(path)
+    hypervisor = read_image(path).hypervisor_cmdline
     with tempfile.TemporaryDirectory(prefix="sprout-boot-") as work:
         disk = Path(work) / "disk.img"
         make_disk(disk, path, epoch=int(path.stat().st_mtime))
-        yield disk
+        yield disk, hypervisor
 
 
-def _boot(arguments: argparse.Namespace, disk: Path, image: str, log: Path) -> int:
+def _hypervisor_of(image: bytes, where: Path) -> str | None:
+    try:
+        return parse_image(image, where).hypervisor_cmdline
+    except SproutError:  # whether a disk's image is any good, the firmware is asked
+        return None
+
+
+@dataclass(frozen=True)
+class _Booted:
+    """What is booted: a disk, its name in messages, its console's log, its hypervisor's words."""
+
+    disk: Path
+    name: str
+    log: Path
+    hypervisor: str | None
+
+
+def _boot(arguments: argparse.Namespace, what: _Booted) -> int:
     def show(line: str) -> None:
         print(line, flush=True)
 
+    usual = _MEMORY_MIB if what.hypervisor is None else HOST_MEMORY_MIB
     with _store(arguments) as store:
         result = boot(
-            disk,
-            image=image,
+            what.disk,
+            image=what.name,
             accel=arguments.accel,
             timeout_s=arguments.timeout,
-            memory_mib=arguments.memory or _MEMORY_MIB,
+            memory_mib=arguments.memory or usual,
             cpus=arguments.cpus,
             console=show if arguments.console else None,
             until=arguments.until,
-            log=log,
+            log=what.log,
             secure=store,
+            hypervisor=what.hypervisor,
         )
     _print_timeline(result)
     if arguments.json is not None:

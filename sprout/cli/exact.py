@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from sprout.base.errors import UsageError
@@ -15,8 +16,9 @@ from sprout.build.graph import load_graph
 from sprout.build.tree import Tree
 from sprout.cli.build import settings
 from sprout.cli.colour import coloured
-from sprout.cli.subject import built_subject
-from sprout.cost.measure import MEMORY_MIB, Subject, measure
+from sprout.cli.subject import AnySubject, built_subject, measured
+from sprout.cli.words import with_words
+from sprout.cost.host import HostSubject
 from sprout.cost.model import Measurement
 from sprout.cost.phases import phase_table
 from sprout.cost.record import write_measurements
@@ -27,7 +29,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     """Refuse what exact mode has no place for; raises UsageError."""
     for unfit, why in (
         (arguments.accel == "kvm", "--accel kvm: exact mode is emulation"),
-        (arguments.cpus != 1, f"--cpus {arguments.cpus}: exact mode has one CPU"),
         (arguments.initramfs is not None, "--initramfs: exact mode needs the symbols of its init"),
         (arguments.until != "ready", "--until exit: exact mode ends when the image is ready"),
     ):
@@ -37,32 +38,45 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 def execute_exact(arguments: argparse.Namespace, tree: Tree, name: str) -> int:
     """Build, boot in exact mode, print the phases, and write what was asked for."""
+    if arguments.cpus != 1 and tree.images[name].host is None:
+        raise UsageError(
+            f"--cpus {arguments.cpus}: exact mode has one CPU for an image without a hypervisor",
+            "Leave it out, or leave out --exact.",
+        )
     status, subject = built_subject(tree, name, settings(arguments))
     if subject is None:
         return status
-    if not arguments.append:
+    if not (arguments.append or arguments.append_hypervisor):
         return _measured(arguments, subject)
     with tempfile.TemporaryDirectory(prefix="sprout-boot-") as work:
         return _measured(arguments, _appended(arguments, tree, subject, Path(work)))
 
 
-def _appended(arguments: argparse.Namespace, tree: Tree, subject: Subject, work: Path) -> Subject:
-    """Lay out the image again with more words on its command line."""
-    image = tree.images[subject.name]
-    cmdline = f"{image.cmdline} {arguments.append}".strip()
+def _appended(
+    arguments: argparse.Namespace, tree: Tree, subject: AnySubject, work: Path
+) -> AnySubject:
+    """Lay out the image again with more words on its command lines."""
+    image = with_words(tree.images[subject.name], arguments)
     parts = load_graph(tree, settings(arguments)).ingredients(image)
     target = work / "image.efi"
-    lay_out_image(target, image.with_cmdline(cmdline), parts, tree.epoch)
-    return subject.with_image(target, cmdline)
+    lay_out_image(target, image, parts, tree.epoch)
+    if isinstance(subject, HostSubject) and image.host is not None:
+        subject = replace(subject, hypervisor_cmdline=image.host.hypervisor_cmdline())
+    return subject.with_image(target, image.cmdline)
 
 
-def _measured(arguments: argparse.Namespace, subject: Subject) -> int:
+def _measured(arguments: argparse.Namespace, subject: AnySubject) -> int:
     def show(line: str) -> None:
         print(line, flush=True)
 
     console = show if arguments.console else None
-    memory = arguments.memory or MEMORY_MIB
-    found = measure(subject, arguments.via, memory_mib=memory, console=console)
+    found = measured(
+        subject,
+        arguments.via,
+        memory_mib=arguments.memory,
+        cpus=arguments.cpus,
+        console=console,
+    )
     _print_phases(found)
     if arguments.json is not None:
         write_measurements(arguments.json, [found])

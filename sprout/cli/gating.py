@@ -35,6 +35,7 @@ from sprout.cost.record import read_measurements, write_measurements
 from sprout.cost.worktree import at_commit, base_commit
 
 _BOOTS = ("uefi", "pvh")
+_HOSTS = "uefi"
 _LOOKS = 15
 _LOOKS_AT_ONE = 40
 
@@ -46,10 +47,11 @@ def run_gate(arguments: argparse.Namespace, tree: Tree, lab: Lab) -> int:
     """Measure, judge and report; give the exit status. `lab` makes the measurements."""
     images = _check(arguments, tree)
     boots = _BOOTS if arguments.boot in (None, "both") else (arguments.boot,)
-    against = _named(arguments, images, boots)
+    pairs = _pairs(tree, images, boots)
+    against = _named(arguments, pairs)
     budgets = _budgets(tree)
     baselines = {image: _baseline(tree.root, image) for image in images}
-    measurements = [lab.measure(image, boot) for image in images for boot in boots]
+    measurements = [lab.measure(image, boot) for image, boot in pairs]
     if arguments.json is not None:
         write_measurements(arguments.json, measurements)
     if arguments.svg is not None:
@@ -101,12 +103,24 @@ def _check(arguments: argparse.Namespace, tree: Tree) -> list[str]:
     hosts = [name for name, image in tree.images.items() if image.host is not None]
     images = list(dict.fromkeys(arguments.images))
     images = images or [name for name in tree.images if name not in hosts]
-    for name in set(images) & set(hosts):
-        raise UsageError(f"{name}: the boot of a host is not counted yet", "Name another image.")
+    if arguments.boot not in (None, "both", _HOSTS):
+        for name in set(images) & set(hosts):
+            hint = f"Name another image, or --boot {_HOSTS}."
+            raise UsageError(f"{name}: only firmware starts a hypervisor", hint)
     if arguments.svg is not None and (len(images) != 1 or arguments.boot in (None, "both")):
         hint = "Name one IMAGE, and --boot uefi or --boot pvh."
         raise UsageError("--svg draws one image's one way of booting", hint)
     return images
+
+
+def _pairs(tree: Tree, images: Sequence[str], boots: Sequence[str]) -> list[Name]:
+    """Give what is measured: only firmware starts a hypervisor, so a host has one way to boot."""
+    return [
+        (image, boot)
+        for image in images
+        for boot in boots
+        if boot == _HOSTS or tree.images[image].host is None
+    ]
 
 
 def _looks(arguments: argparse.Namespace) -> bool:
@@ -141,22 +155,19 @@ def _baseline(root: Path, image: str) -> list[Record]:
     return load_baseline(path, image) if path.is_file() else []
 
 
-def _named(
-    arguments: argparse.Namespace, images: Sequence[str], boots: Sequence[str]
-) -> dict[Name, Reference]:
+def _named(arguments: argparse.Namespace, pairs: Sequence[Name]) -> dict[Name, Reference]:
     """Read what --against names: a counterpart for everything that will be measured."""
     path: Path | None = arguments.against
     if path is None:
         return {}
     found = {(one.image, one.boot): one for one in read_measurements(path)}
-    for image in images:
-        for boot in boots:
-            if (image, boot) not in found:
-                there = ", ".join(f"{image} ({boot})" for image, boot in found)
-                raise SproutError(
-                    f"{path}: has no measurement of {image} ({boot})",
-                    f"It has: {there}. Choose with IMAGE and --boot.",
-                )
+    for image, boot in pairs:
+        if (image, boot) not in found:
+            there = ", ".join(f"{image} ({boot})" for image, boot in found)
+            raise SproutError(
+                f"{path}: has no measurement of {image} ({boot})",
+                f"It has: {there}. Choose with IMAGE and --boot.",
+            )
     return {name: Reference(one, path.name, gated=False) for name, one in found.items()}
 
 

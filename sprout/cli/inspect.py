@@ -18,11 +18,14 @@ from typing import Any
 from sprout.base.errors import SproutError, printable
 from sprout.base.files import sha256_file
 from sprout.cli.head import read_head
+from sprout.format import pe
 from sprout.image.bzimage import read_setup_header
 from sprout.image.disk import BootDisk, read_disk
 from sprout.image.gpt import is_gpt
 from sprout.image.reading import BootImage, parse_image, read_image, read_mapped
+from sprout.image.uki import MAX_IMAGE_BYTES
 from sprout.initramfs.cpio import Entry, describe, is_cpio, read_cpio
+from sprout.initramfs.reading import Row, explain
 
 MAX_INITRAMFS_BYTES = 1 << 30
 _WIDTH = 80
@@ -40,7 +43,10 @@ def execute(arguments: argparse.Namespace) -> int:
     head = read_head(path, "Name an image, disk or initramfs.")
     if head[:2] == b"MZ" or read_setup_header(head, path) is not None:
         image = read_image(path)
+        initrd = read_mapped(path, MAX_IMAGE_BYTES, lambda data: _initrd(data, image, path))
         facts, lines = _image_facts(image), _image_lines(image)
+        facts["initrd"] = None if initrd is None else [asdict(row) for row in initrd]
+        lines += _reason_lines(initrd or [])
     elif is_gpt(head):
         disk = read_disk(path)
         image = parse_image(disk.image, f"{path}: {disk.image_name}")
@@ -48,8 +54,12 @@ def execute(arguments: argparse.Namespace) -> int:
         lines = [*_disk_lines(facts, disk), "", disk.image_name, *_image_lines(image)]
         facts["image"] = _image_facts(image)
     elif is_cpio(head):
-        entries = read_cpio(read_mapped(path, MAX_INITRAMFS_BYTES, lambda data: data[:]), path)
+        archive = read_mapped(path, MAX_INITRAMFS_BYTES, lambda data: data[:])
+        entries = read_cpio(archive, path)
         facts, lines = _initramfs_facts(path, entries), _initramfs_lines(path, entries)
+        reasons = explain(archive, path)
+        facts["reasons"] = [asdict(row) for row in reasons]
+        lines += _reason_lines(reasons)
     else:
         raise SproutError(
             f"{path}: is no boot image, kernel, GPT disk or uncompressed initramfs",
@@ -105,6 +115,30 @@ def _image_lines(image: BootImage) -> list[str]:
         lines += ["", "  SHA-256 of the sections"]
         lines += [f"  {row.name:<9} {row.sha256}" for row in image.sections]
     return lines + _sbat_lines(image)
+
+
+def _initrd(data: pe.Buffer, image: BootImage, where: Path) -> list[Row] | None:
+    """Give why each file is in the image's own initramfs; None where that is none we can read."""
+    section = next((row for row in image.sections if row.name == ".initrd"), None)
+    if section is None or not is_cpio(bytes(data[section.offset : section.offset + 6])):
+        return None
+    archive = bytes(data[section.offset : section.offset + section.size])
+    try:
+        return explain(archive, Path(f"{where}: .initrd"))
+    except SproutError:  # a compressed archive follows, say: the image itself is still told of
+        return None
+
+
+def _reason_lines(rows: list[Row]) -> list[str]:
+    """Give the files of an initramfs, and why they are there, in the terminal's 80 columns."""
+    lines = ["", f"  {'bytes':>12}  file, and why it is in the initramfs"] if rows else []
+    for row in rows:
+        lines.append(f"  {row.size:>12,}  {printable(row.path)}")
+        indent = " " * 18
+        lines += textwrap.wrap(
+            printable(row.why), _WIDTH, initial_indent=indent, subsequent_indent=indent
+        )
+    return lines
 
 
 def _sbat_lines(image: BootImage) -> list[str]:

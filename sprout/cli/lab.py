@@ -14,9 +14,11 @@ from sprout.base.run import started
 from sprout.build.cache import cache_root
 from sprout.build.tree import Tree, load_tree
 from sprout.cli.build import settings
-from sprout.cli.subject import built_subject
-from sprout.cost.measure import Subject, measure
+from sprout.cli.subject import AnySubject, built_subject, measured
+from sprout.cost.host import HostSubject
 from sprout.cost.model import Measurement
+
+_NEW = "It is new: accept its baseline on a machine like this."
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,9 @@ class Lab:
 
 def real_lab(arguments: argparse.Namespace, tree: Tree) -> Lab:
     """Give what builds and boots images for real."""
-    built: dict[str, Subject] = {}
+    built: dict[str, AnySubject] = {}
 
-    def subject_of(image: str) -> Subject:
+    def subject_of(image: str) -> AnySubject:
         if image not in built:
             status, subject = built_subject(tree, image, settings(arguments))
             if subject is None:
@@ -44,23 +46,22 @@ def real_lab(arguments: argparse.Namespace, tree: Tree) -> Lab:
         return built[image]
 
     def of_tree(image: str, boot: str) -> Measurement:
-        return measure(subject_of(image), boot)
+        return measured(subject_of(image), boot)
 
     def of_base(root: Path, now: Measurement) -> Measurement:
-        return measure(_subject_at(root, subject_of(now.image), arguments), now.boot)
+        return measured(_subject_at(root, subject_of(now.image), arguments), now.boot)
 
     return Lab(of_tree, of_base)
 
 
-def _subject_at(root: Path, subject: Subject, arguments: argparse.Namespace) -> Subject:
+def _subject_at(root: Path, subject: AnySubject, arguments: argparse.Namespace) -> AnySubject:
     """Build an image of another commit's tree with that commit's own tool; give its subject.
 
     The measuring is ours, so that the phases are the same ones.
     """
     image, other = subject.name, load_tree(root)
     if image not in other.images:
-        hint = "It is new: accept its baseline on a machine like this."
-        raise SproutError(f"{image}: is not in the base commit: nothing to compare with", hint)
+        raise SproutError(f"{image}: is not in the base commit: nothing to compare with", _NEW)
     words = [sys.executable, "-m", "sprout", "--tree", str(root), "build", f"{image}-image"]
     if arguments.jobs is not None:
         words += ["--jobs", str(arguments.jobs)]
@@ -69,12 +70,26 @@ def _subject_at(root: Path, subject: Subject, arguments: argparse.Namespace) -> 
         if process.wait() != 0:
             hint = "Build that commit by hand to see why, or name another one with --base."
             raise SproutError(f"{image}: the base commit could not be built", hint)
-    chosen = other.images[image]
-    return replace(
+    chosen, build = other.images[image], root / "build"
+    found = replace(
         subject,
-        image=root / "build" / f"{image}-image" / f"{image}.efi",
+        image=build / f"{image}-image" / f"{image}.efi",
         cmdline=chosen.cmdline,
-        kernel=root / "build" / f"{chosen.flavor}-kernel",
-        initramfs=root / "build" / f"{chosen.initramfs}-initramfs",
-        stub_symbols=root / "build" / "stub" / "stub.symbols",
+        kernel=build / f"{chosen.flavor}-kernel",
+        initramfs=build / f"{chosen.initramfs}-initramfs",
+        stub_symbols=build / "stub" / "stub.symbols",
+    )
+    if not isinstance(found, HostSubject):
+        return found
+    if chosen.host is None or not chosen.host.zones:
+        raise SproutError(f"{image}: is no host with zones in the base commit", _NEW)
+    zone = chosen.host.zones[0]
+    return replace(
+        found,
+        hypervisor_cmdline=chosen.host.hypervisor_cmdline(),
+        memory_mib=chosen.host.memory_mib,
+        hypervisor=build / f"{chosen.host.flavor}-kernel",
+        zone_type=zone.type,
+        zone_kernel=build / f"{zone.flavor}-kernel",
+        zone_initramfs=build / f"{zone.initramfs}-initramfs",
     )

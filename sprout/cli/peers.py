@@ -10,16 +10,18 @@ from sprout.build.cache import cache_root
 from sprout.cli.build import settings
 from sprout.cli.subject import built_subject
 from sprout.cli.where import chosen_tree
+from sprout.cost.measure import Subject
 from sprout.cost.peers import Plan, execute_peers
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Compare the tree's first image with what others do."""
+    """Compare the tree's first image without a hypervisor with what others do."""
     tree = chosen_tree(arguments)
-    if not tree.images:
-        raise UsageError("the tree has no image", "Add one to images.toml.")
-    status, subject = built_subject(tree, next(iter(tree.images)), settings(arguments))
-    if subject is None:
+    names = [name for name, image in tree.images.items() if image.host is None]
+    if not names:
+        raise UsageError("the tree has no image without a hypervisor", "Add one to images.toml.")
+    status, subject = built_subject(tree, names[0], settings(arguments))
+    if not isinstance(subject, Subject):
         return status
     plan = Plan()
     if arguments.rounds is not None:

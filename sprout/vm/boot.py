@@ -11,10 +11,11 @@ from sprout.base.errors import SproutError
 from sprout.base.files import write_file
 from sprout.base.progress import say
 from sprout.format import ready as ready_line
-from sprout.format.ready import Ready
+from sprout.format.ready import HostReady, Ready, ZoneReady
 from sprout.vm.accel import choose
-from sprout.vm.console import Console, failure
+from sprout.vm.console import Console, Failures
 from sprout.vm.firmware import find_firmware, find_secure_firmware
+from sprout.vm.hypervisor import with_hypervisor
 from sprout.vm.qemu import Machine, find_qemu
 from sprout.vm.refusal import Refusal, Refusals, is_complaint
 from sprout.vm.session import End, Run, Verdict, run_machine
@@ -23,6 +24,7 @@ from sprout.vm.timeline import Timeline, timeline
 _MACHINE_TYPE = "q35"
 _LINES_BEFORE = 12
 _LINES_AFTER = 40
+_MAX_ZONES = 64
 _PROGRAM_DONE = "exited with status 0"
 _REFUSED_HINTS = {
     "firmware": "Sign it with a key in db that dbx does not revoke; `sprout verify` tells more.",
@@ -51,12 +53,16 @@ class RefusedError(BootError):
 
 @dataclass(frozen=True)
 class BootResult:
-    """A boot that got there: its readiness line, timeline and console."""
+    """A boot that got there: its readiness line, timeline and console.
 
-    ready: Ready
+    `zones` is what a host said of each of its zones.
+    """
+
+    ready: Ready | HostReady
     timeline: Timeline
     machine: Machine
     console_lines: tuple[str, ...]
+    zones: tuple[ZoneReady, ...] = ()
 
 
 def boot(
@@ -72,13 +78,16 @@ def boot(
     until: Literal["ready", "exit"] = "ready",
     log: Path | None = None,
     secure: Path | None = None,
+    hypervisor: str | None = None,
 ) -> BootResult:
     """Boot `disk` (a raw disk, never written to) as any UEFI machine would.
 
     `image` is the name it has in messages; `accel` is one of `sprout.vm.accel.CHOICES`;
     `console` is given every line; `log` is where the console is written to when all is over.
     `secure` is a variable store, made from `secure_template`, of a machine with Secure Boot; it
-    is not written to either.
+    is not written to either. `hypervisor` is the command line of the hypervisor that is in the
+    disk's image, None where there is none: with one the machine has what that needs, and is ready
+    when host and zones are.
     The machine is ended once it is ready, or with until="exit" powers itself off.
     Raises RefusedError when firmware or stub will not run the image, BootError when the guest
     does not get there within `timeout_s` seconds, SproutError when there is no such disk, store,
@@ -95,11 +104,13 @@ def boot(
     )
     # With the blank store: the application that tries an accelerator is not signed.
     machine = replace(machine, accelerator=choose(accel, qemu, machine))
+    if hypervisor is not None:
+        machine = with_hypervisor(machine, hypervisor)
     if secure is not None:
         machine = replace(
             machine, firmware=replace(firmware, nvram_template=secure, nvram_format="raw")
         )
-    lines, guest = Console(console), _Guest(until)
+    lines, guest = Console(console), _Guest(until, is_host=hypervisor is not None)
     try:
         run = run_machine(qemu, machine, console=lines, judge=guest.judge, timeout_s=timeout_s)
     finally:
@@ -113,8 +124,15 @@ def boot(
             f"Read the console in {log}." if log else "Look at the console with --console.",
             _lines_around(lines, guest.failed_line),
         )
-    drawn = timeline(image, guest.ready, host_ms=guest.ready_s * 1000, qemu=qemu, machine=machine)
-    return BootResult(guest.ready, drawn, machine, tuple(lines.lines))
+    zones = tuple(guest.zones.values())
+    drawn = timeline(
+        *(image, guest.ready),
+        host_ms=guest.ready_s * 1000,
+        qemu=qemu,
+        machine=machine,
+        zones=zones,
+    )
+    return BootResult(guest.ready, drawn, machine, tuple(lines.lines), zones)
 
 
 def secure_template(arch: str = "x86_64") -> Path:
@@ -141,31 +159,41 @@ def _written(log: Path | None, lines: Console) -> Path | None:
 class _Guest:
     """Judges the console's lines; remembers the readiness line, or what went wrong and where."""
 
-    def __init__(self, until: Literal["ready", "exit"]) -> None:
+    def __init__(self, until: Literal["ready", "exit"], *, is_host: bool) -> None:
         self.until = until
-        self.ready: Ready | None = None
+        self.ready: Ready | HostReady | None = None
         self.ready_s = 0.0
+        self.zones: dict[str, ZoneReady] = {}
         self.refusal: Refusal | None = None
         self.told: str | None = None
         self.failed_line: str | None = None
-        self._refusals = Refusals()
+        self._is_host = is_host
+        self._refusals, self._failures = Refusals(), Failures()
 
     def judge(self, line: str, seconds: float) -> Verdict | None:
         """Give the verdict on one line that came `seconds` after QEMU was started."""
-        found = ready_line.parse(line) if self.ready is None else None
+        found = self._readiness(line) if self.ready is None else None
         if found is not None:
             self.ready, self.ready_s, self.told = found, seconds, None
             return Verdict(End.REACHED) if self.until == "ready" else None
         if self.ready is not None and line.endswith(_PROGRAM_DONE):
             return None
         self.refusal = self._refusals.see(line)
-        why = self.refusal.text() if self.refusal is not None else failure(line)
+        why = self.refusal.text() if self.refusal is not None else self._failures.see(line)
         if why is None:
             return None
         if self.told is None or self.refusal is not None:
             self.told, self.failed_line = why, line
         # Of the stub: the boot manager's next line tells whether it refused or failed.
         return None if is_complaint(line) else Verdict(End.FAILED, self.told)
+
+    def _readiness(self, line: str) -> Ready | HostReady | None:
+        if not self._is_host:
+            return ready_line.parse(line)
+        zone = ready_line.parse_zone(line)
+        if zone is not None and len(self.zones) < _MAX_ZONES:
+            self.zones.setdefault(zone.zone, zone)
+        return ready_line.parse_host(line)
 
 
 def _what_happened(run: Run, guest: _Guest, timeout_s: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 MAX_LINE = 1024
 MAX_LINES = 4000
@@ -18,6 +18,25 @@ _ESCAPE = re.compile(
 )
 # printk's time and, where asked for, caller.
 _STAMP = re.compile(r"^\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ")
+
+# A host writes what its zones say line by line behind their names (initramfs/host).
+_ZONE = re.compile(r"^\[(?P<name>[a-z0-9][a-z0-9-]{0,30})\] (?P<text>.*)$")
+# Xen's own lines, and the time where it was asked for (console_timestamps=).
+_XEN = re.compile(r"^\(XEN\) (?:\[[^\]]*\] )?(?P<text>.*)$")
+_XEN_PANIC = re.compile(r"^Panic on CPU \d+:$")
+_XEN_FAILURES = (
+    (
+        "the host's kernel crashed",
+        re.compile(r"^(?:Domain 0 \(vcpu#\d+\) crashed on|Hardware Dom0 crashed)(?P<why>)"),
+    ),
+    (
+        "the hypervisor ended a zone",
+        re.compile(r"^(?P<why>Domain [1-9]\d* .*crashed\b.*?):?$"),
+    ),
+    # Xen cannot turn a machine off by itself.
+    ("the host's kernel ended", re.compile(r"^Hardware Dom0 (?P<why>halted: .*)")),
+    ("the host's kernel ended", re.compile(r"^Hardware Dom0 (?P<why>shutdown: watchdog .*)")),
+)
 
 # What a line tells of when it matches. The first pattern that fits counts; `why` is what follows.
 _FAILURES = (
@@ -35,6 +54,9 @@ _FAILURES = (
     ("CPU exception", re.compile(r"!!!! ?X64 Exception Type - (?P<why>[^!]*?) *(?:CPU Apic|!!!!)")),
     ("the boot stub failed", re.compile(r"^sprout: (?P<why>.*)")),
     ("init failed", re.compile(r"^sprout-init: (?P<why>.*)")),
+    # Before it has a console of its own (xen/arch/x86/boot/head.S, xen/common/efi/boot.c).
+    ("the hypervisor did not start", re.compile(r"^(?:ERR: )?(?P<why>Xen must be loaded .*)")),
+    ("the hypervisor did not start", re.compile(r"^ERR: (?P<why>.*)")),
     (
         "the firmware cannot load a boot application from the disk",
         re.compile(r"^BdsDxe: failed to load .*: (?P<why>[^:]*)"),
@@ -100,8 +122,42 @@ def failure(line: str) -> str | None:
     Knows Linux' panics and oopses, edk2's boot manager and exception handler, and the
     complaints of this project's stub and init.
     """
-    text = _STAMP.sub("", line)
-    for what, pattern in _FAILURES:
+    return _told(_FAILURES, _STAMP.sub("", line))
+
+
+class Failures:
+    """Reads a console's lines in order: a hypervisor's, its host's, and those of the zones.
+
+    Where there is no hypervisor this tells what `failure` does.
+    """
+
+    def __init__(self) -> None:
+        self._panicking = False
+
+    def see(self, line: str) -> str | None:
+        """Take one line and give what went wrong, in one phrase, or None."""
+        xen = _XEN.match(line)
+        if xen is not None:
+            return self._hypervisor(xen["text"])
+        zone = _ZONE.match(line)
+        if zone is None:
+            return failure(line)
+        why = failure(zone["text"])
+        return f"zone {zone['name']}: {why}" if why is not None else None
+
+    def _hypervisor(self, text: str) -> str | None:
+        # The reason of a panic stands on the line behind its heading (Xen, panic()).
+        if _XEN_PANIC.match(text):
+            self._panicking = True
+            return None
+        if self._panicking and text.strip():
+            self._panicking = False
+            return f"hypervisor panic: {text.strip()}"
+        return _told(_XEN_FAILURES, text)
+
+
+def _told(failures: Sequence[tuple[str, re.Pattern[str]]], text: str) -> str | None:
+    for what, pattern in failures:
         match = pattern.search(text)
         if match is not None:
             why = match.group("why").strip()

@@ -76,6 +76,38 @@ def test_machine_is_ended_when_ready_and_writes_nothing(guest: Guest, tmp_path: 
     assert drawn["machine"]["firmware"].startswith("OVMF")
 
 
+def test_host_is_ready_when_its_zones_are(guest: Guest) -> None:
+    result = boot(
+        guest("HOST"), image="guest", accel="tcg", timeout_s=LIMIT_S, hypervisor="console=com1"
+    )
+    assert [(phase.name, phase.wall_ms) for phase in result.timeline.phases] == [
+        ("firmware", 2000.0),
+        ("stub", 500.0),
+        ("xen", 500.0),
+        ("host kernel", 1000.0),
+        ("host init", 2000.0),
+        ("first create", 200.0),
+        ("first kernel", 500.0),
+        ("first init", 100.0),
+    ]
+    assert [zone.zone for zone in result.zones] == ["first"]
+    assert "-smap" in result.machine.cpu
+    assert not result.machine.iommu
+
+
+def test_panic_of_a_zone_is_the_hosts_failure(guest: Guest) -> None:
+    with pytest.raises(BootError) as caught:
+        boot(
+            guest("ZONE_PANIC"),
+            image="guest",
+            accel="tcg",
+            timeout_s=LIMIT_S,
+            hypervisor="dom0=pvh",
+        )
+    assert caught.value.message == "guest: zone first: kernel panic: No working init found."
+    assert caught.value.console_lines[-1].endswith("Call Trace:")
+
+
 def test_until_exit_waits_for_power_off(guest: Guest) -> None:
     result = boot(guest("READY"), image="guest", accel="tcg", timeout_s=LIMIT_S, until="exit")
     assert result.console_lines[-1].endswith("exited with status 0")

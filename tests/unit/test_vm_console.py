@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from sprout.vm.console import MAX_LINE, MAX_LINES, Console, clean, failure
+from sprout.vm.console import MAX_LINE, MAX_LINES, Console, Failures, clean, failure
 
 
 def test_lines_are_the_same_however_the_bytes_arrive() -> None:
@@ -73,6 +73,14 @@ def test_each_line_is_shown_as_it_comes() -> None:
         ),
         ("sprout-init: /dev: EPERM", "init failed: /dev: EPERM"),
         (
+            "ERR: Not a Multiboot bootloader!",
+            "the hypervisor did not start: Not a Multiboot bootloader!",
+        ),
+        (
+            "Xen must be loaded below 4Gb.",
+            "the hypervisor did not start: Xen must be loaded below 4Gb.",
+        ),
+        (
             'BdsDxe: failed to load Boot0001 "UEFI Misc Device" from PciRoot(0x0)/Pci(0x2,0x0): '
             "Security Violation",
             "the firmware cannot load a boot application from the disk: Security Violation",
@@ -108,3 +116,67 @@ def test_failures_are_named(line: str, told: str) -> None:
 )
 def test_ordinary_lines_are_no_failures(line: str) -> None:
     assert failure(line) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            [
+                "(XEN) ****************************************",
+                "(XEN) Panic on CPU 0:",
+                "(XEN) Could not construct domain 0",
+            ],
+            "hypervisor panic: Could not construct domain 0",
+        ),
+        (
+            ["(XEN) [2026-01-01 00:00:01] Panic on CPU 12:", "(XEN)", "(XEN) FATAL PAGE FAULT"],
+            "hypervisor panic: FATAL PAGE FAULT",
+        ),
+        (["(XEN) Domain 0 (vcpu#0) crashed on cpu#0:"], "the host's kernel crashed"),
+        (
+            ["(XEN) Hardware Dom0 crashed: rebooting machine in 5 seconds."],
+            "the host's kernel crashed",
+        ),
+        (
+            ["(XEN) Hardware Dom0 halted: halting machine"],
+            "the host's kernel ended: halted: halting machine",
+        ),
+        (
+            ["(XEN) Domain 3 (vcpu#1) crashed on cpu#0:"],
+            "the hypervisor ended a zone: Domain 3 (vcpu#1) crashed on cpu#0",
+        ),
+        (
+            ["(XEN) Domain 1 reported crashed by domain 0 on cpu#0:"],
+            "the hypervisor ended a zone: Domain 1 reported crashed by domain 0 on cpu#0",
+        ),
+        (
+            ["[first] [    0.4] Kernel panic - not syncing: No working init found."],
+            "zone first: kernel panic: No working init found.",
+        ),
+        (["[a-2] sprout-init: /dev: EPERM"], "zone a-2: init failed: /dev: EPERM"),
+        (
+            ["[    0.5] Kernel panic - not syncing: in the host"],
+            "kernel panic: in the host",
+        ),
+    ],
+)
+def test_failures_of_a_host_are_named(lines: list[str], told: str) -> None:
+    failures = Failures()
+    assert [failures.see(line) for line in lines] == [*[None] * (len(lines) - 1), told]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "(XEN) Xen version 4.17.5 (@) (gcc 12.2.0) debug=n",
+        "(XEN) Dom0 kernel: 64-bit, PAE, lsb, paddr 0x1000000 -> 0x1e1c000",
+        "(XEN) Command line: console=com1 -- Panic on CPU 0:",
+        "(XEN) d0 has maximum 208 PIRQs",
+        "(XEN) Preparing system for ACPI S5 state.",
+        "[first] sprout-ready v=2 entry=0",
+        "[first] (XEN) Hardware Dom0 crashed: says a zone",
+    ],
+)
+def test_ordinary_lines_of_a_host_are_no_failures(line: str) -> None:
+    assert Failures().see(line) is None

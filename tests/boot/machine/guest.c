@@ -1,7 +1,7 @@
 /* A guest that behaves as -DBEHAVIOUR tells it, for tests/boot/test_machine_boot.py. */
 #include <stdint.h>
 
-enum { READY, PANIC, POWER_OFF, RESET, HANG, RETURN, EXCEPTION };
+enum { READY, PANIC, POWER_OFF, RESET, HANG, RETURN, EXCEPTION, HOST, ZONE_PANIC };
 enum reset_type { COLD_RESET, WARM_RESET, SHUTDOWN };
 
 /* UEFI 2.10 section 4.5, named as far as it is used here. */
@@ -53,6 +53,20 @@ uint64_t efi_main(void *image, const struct system_table *system)
               "exitcode=0x00000100\n");
         print("[    1.000002] Call Trace:\n");
         print("[    1.000003]  do_exit+0x1/0x2\n");
+        hang();
+        break;
+    case HOST:
+        print("sprout-ready v=2 entry=1 handover=1 copied=0 hz=1 free=1 init=1 ready=1\n");
+        print("[first] sprout-ready v=2 entry=0 handover=0 copied=0 hz=1000000 free=9 init=5 "
+              "ready=9\n");
+        print("sprout-zone v=1 zone=first create=6000000 unpaused=6200000 init=6700000 "
+              "ready=6800000 free=1024\n");
+        print("sprout-host v=1 entry=2000000 handover=2500000 copied=4096 hz=1000000 free=1024 "
+              "kernel=3000000 init=4000000 services=5900000 ready=6800000\n");
+        break;
+    case ZONE_PANIC:
+        print("[first] [    0.1] Kernel panic - not syncing: No working init found.\n");
+        print("[first] [    0.1] Call Trace:\n");
         hang();
         break;
     case RESET:
