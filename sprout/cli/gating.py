@@ -103,10 +103,6 @@ def _check(arguments: argparse.Namespace, tree: Tree) -> list[str]:
     hosts = [name for name, image in tree.images.items() if image.host is not None]
     images = list(dict.fromkeys(arguments.images))
     images = images or [name for name in tree.images if name not in hosts]
-    if arguments.boot not in (None, "both", _HOSTS):
-        for name in set(images) & set(hosts):
-            hint = f"Name another image, or --boot {_HOSTS}."
-            raise UsageError(f"{name}: only firmware starts a hypervisor", hint)
     if arguments.svg is not None and (len(images) != 1 or arguments.boot in (None, "both")):
         hint = "Name one IMAGE, and --boot uefi or --boot pvh."
         raise UsageError("--svg draws one image's one way of booting", hint)
@@ -115,11 +111,14 @@ def _check(arguments: argparse.Namespace, tree: Tree) -> list[str]:
 
 def _pairs(tree: Tree, images: Sequence[str], boots: Sequence[str]) -> list[Name]:
     """Give what is measured: only firmware starts a hypervisor, so a host has one way to boot."""
+    hosts = [image for image in images if tree.images[image].host is not None]
+    if hosts and _HOSTS not in boots:
+        raise UsageError(
+            f"{hosts[0]}: only firmware starts a hypervisor",
+            f"Name another image, or --boot {_HOSTS}.",
+        )
     return [
-        (image, boot)
-        for image in images
-        for boot in boots
-        if boot == _HOSTS or tree.images[image].host is None
+        (image, boot) for image in images for boot in boots if boot == _HOSTS or image not in hosts
     ]
 
 

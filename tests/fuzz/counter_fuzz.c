@@ -38,10 +38,13 @@ static void fuzz_config(const uint8_t *data, size_t size)
         match_open(&config);
         for (unsigned index = 1; index < config.mark_count; index++) {
             const struct mark *mark = &config.marks[index];
+            struct code_at at = {.pc = mark->address, .host = mark->bytes, .code = mark->code};
 
-            if (match_mark(mark->address, NO_IMAGE, mark->code) >= config.mark_count)
+            at.pc -= at.pc % PAGE; /* so that all bytes that are compared are of its page */
+            at.space = match_space(&at);
+            if (mark->byte_count > MAX_CODE || match_mark(&at) >= config.mark_count)
                 abort();
-            (void)match_thunk(mark->address);
+            (void)match_thunk(&at);
         }
     }
     fclose(file);
@@ -95,6 +98,10 @@ static void fuzz_calls(const uint8_t *data, size_t size)
         memcpy(&address, data + 1, sizeof(address));
         block = tree_block(address, data[0] >> 4, data[0] >> 6);
         block->thunk = data[0] & 8;
+        block->space = address >> 8 & 3;
+        stack_on(address & (2 * MAX_CPUS - 1));
+        if (data[0] & 4)
+            (void)stack_enter(block);
         switch (data[0] & 3) {
         case 0:
             stack_call(address, block);

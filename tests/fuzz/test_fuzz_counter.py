@@ -11,7 +11,7 @@ from sprout.vm.plugin import plugin_sources
 HERE = Path(__file__).parent
 RUNS = 40_000
 # These know QEMU.
-NOT_HERE = ("main.c", "clock.c", "ram.c")
+NOT_HERE = ("main.c", "clock.c", "phases.c", "ram.c")
 
 
 def pe_page() -> bytes:
@@ -28,11 +28,15 @@ def pe_page() -> bytes:
 def seeds() -> dict[str, bytes]:
     config = b"phase a\nphase b\nimage b 1 2 3\nphysical b f\nkernel b f\nspan b f\nthunk 1 2\n"
     config += b"forward f\nforward-phase b\n"
+    host = b"phase a\nphase b\nhypervisor\nhypervisor-span b ffff82d040200000\nzone-span b f\n"
+    host += b"kernel b ffffffff81000000\nguest b a ffffffff81000010 4831ed48\nat b a 10 f3\n"
+    host += b"program b a 4831ed\nzone-thunk 1 2\nzone-forward f\nhypervisor-thunk 1 2\n"
     step, place = struct.Struct("<BQ"), struct.Struct("<HHQ")
     calls = [step.pack(0, 0xFFFF888000001000 - 8 * depth) for depth in range(300)]
     calls += [step.pack(kind, 0x1000 * kind) for kind in range(256)]
     return {
         "config": b"\0" + config + b"user b\nend 10\n",
+        "host": b"\0" + host + b"user b\nend 10\n",
         "memory": b"\1" + place.pack(0x2010, 0, 0) + pe_page() + bytes(0x2000),
         "mapped": b"\1" + place.pack(0x2010, 0, 0x40000000) + pe_page() + bytes(0x2000),
         "calls": b"\2" + b"".join(calls),

@@ -120,7 +120,13 @@ class Tried:
 
 
 def try_in_turn(
-    disk: Path, paths: Sequence[str], store: Path, *, until: str, keep: Path | None = None
+    disk: Path,
+    paths: Sequence[str],
+    store: Path,
+    *,
+    until: str,
+    keep: Path | None = None,
+    limit_s: float = LIMIT_S,
 ) -> Tried:
     """Start a machine that tries `paths` in turn until a line holds `until`.
 
@@ -143,7 +149,7 @@ def try_in_turn(
             failed[paths[int(told["number"], 16)]] = told["why"]
         return Verdict(End.FAILED, line) if _GIVEN_UP.search(line) else None
 
-    run = run_machine(qemu, machine, console=console, judge=judge, timeout_s=LIMIT_S, keep=keep)
+    run = run_machine(qemu, machine, console=console, judge=judge, timeout_s=limit_s, keep=keep)
     return Tried(run.end is End.REACHED, refused, failed, tuple(console.lines))
 
 
