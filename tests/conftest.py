@@ -12,6 +12,7 @@ from commands import ROOT, Sprout, built, command
 
 TOOLS = (
     *("gcc", "make", "ld", "flex", "bison", "bc", "lz4", "xz", "patch"),
+    *("iasl", "perl", "dpkg-deb", "apt-get", "apt-cache"),
     *("gpgv", "gpg", "gpg-agent", "gpgconf", "clang", "lld-link", "ld.lld", "objdump"),
     *("sfdisk", "mformat", "mcopy", "fsck.vfat", "qemu-system-x86_64"),
     *(
