@@ -61,7 +61,7 @@ def built_subject(tree: Tree, name: str, settings: Settings) -> tuple[int, AnySu
 def _subject(chosen: Image, steps: dict[str, Step]) -> Subject:
     kernel, initramfs = steps[f"{chosen.flavor}-kernel"], steps[f"{chosen.initramfs}-initramfs"]
     stub = steps["stub"]
-    tools = [kernel.parts["tools"], initramfs.parts["tools"], initramfs.parts["libc"]]
+    tools = [kernel.parts["tools"], initramfs.parts["programs"], initramfs.parts["libc"]]
     tools.append(stub.parts["tools"])
     return Subject(
         name=chosen.name,
@@ -85,8 +85,8 @@ def _host_subject(chosen: Image, host: Host, steps: dict[str, Step]) -> HostSubj
     hypervisor, stub = steps[f"{host.flavor}-kernel"], steps["stub"]
     kernels = [steps[f"{flavor}-kernel"] for flavor in (chosen.flavor, zone.flavor)]
     archives = [steps[f"{name}-initramfs"] for name in (chosen.initramfs, zone.initramfs)]
-    built = [hypervisor, *kernels, *archives, stub]
-    tools = [step.parts["tools"] for step in built] + [archives[0].parts["libc"]]
+    compilers = [step.parts["tools"] for step in (hypervisor, *kernels, stub)]
+    compilers += [step.parts[part] for step in archives for part in ("programs", "libc")]
     return HostSubject(
         name=chosen.name,
         image=steps[f"{chosen.name}-image"].files()[0],
@@ -101,5 +101,5 @@ def _host_subject(chosen: Image, host: Host, steps: dict[str, Step]) -> HostSubj
         zone_initramfs=archives[1].directory,
         stub_symbols=stub.files()[1],
         plugins=steps["counter"].directory,
-        toolchain=hashlib.sha256(" ".join(tools).encode()).hexdigest(),
+        toolchain=hashlib.sha256(" ".join(compilers).encode()).hexdigest(),
     )

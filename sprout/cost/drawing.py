@@ -24,17 +24,30 @@ COLOURS = {
     "stub": "#eca01c",
     "init": "#2fae86",
     "calibration": "#c26fa4",
+    "xen": "#8a6fd1",
 }
 OTHER = "#f4f4f2"
 INK = "#101418"
 PAPER = "#ffffff"
 
-_UNIT_OF_PHASE = {"decompression": "decompressor"}
+# A host's phases and units have the colours of what is alike elsewhere.
+_UNIT_OF_PHASE = {
+    "decompression": "decompressor",
+    "scrub": "xen",
+    "services": "init",
+    "create": "init",
+    "programs": "init",
+    "zone": "kernel",
+    "zone-kernel": "kernel",
+    "zone-init": "init",
+    "xen-calibration": "calibration",
+    "zone-calibration": "calibration",
+}
 _BOOT_NAMES = {"uefi": "UEFI", "pvh": "PVH"}
 
 
 def unit_of_phase(phase: str) -> str:
-    """Give the unit whose colour stands for a phase: a key of COLOURS, or "other"."""
+    """Give the unit whose colour stands for a phase, or a unit: a key of COLOURS, or "other"."""
     unit = _UNIT_OF_PHASE.get(phase, phase)
     return unit if unit in COLOURS else "other"
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sprout.cost.drawing import (
-    COLOURS,
     axis,
     clean,
     exact,
@@ -231,7 +230,7 @@ def _unit(unit: str, phase: str) -> str:
     """Give a frame's colour: the kernel's functions that calibrate have one of their own."""
     if phase == "calibration" and unit == "kernel":
         return phase
-    return unit if unit in COLOURS else "other"
+    return unit_of_phase(unit)
 
 
 def _title(measurement: Measurement, whole: int, width: float) -> list[str]:

@@ -22,7 +22,6 @@ from sprout.cost.symbols import (
     thunks,
 )
 from sprout.format import pe
-from sprout.format.ready import Ready
 from sprout.image.uki import MAX_IMAGE_BYTES
 from sprout.vm.counted import Counted, LoadedImage
 from sprout.vm.exact import SHIFT, ExactBoot, exact_boot, exact_machine
@@ -76,7 +75,7 @@ _FIRST_IN_KERNEL = {"uefi": "common_startup_64", "pvh": "xen_prepare_pvh"}
 _PVH_ENTRY = "pvh_start_xen"
 _READY = "announce"
 _SETUP_SECTORS = 0x1F1
-_TIMEOUT_S = 600.0
+TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def measure(
         _watch(subject, symbols, uefi),
         plugins=subject.plugins,
         name=subject.name,
-        timeout_s=_TIMEOUT_S,
+        timeout_s=TIMEOUT_S,
         console=console,
     )
     say(f"{subject.name}: attributing {result.counted.instructions:,} instructions")
@@ -164,7 +163,7 @@ def _watch(subject: Subject, symbols: _Symbols, uefi: bool) -> Watch:
         phases = (FIRMWARE, STUB, DECOMPRESSION, KERNEL, CALIBRATION, INIT)
         inner = read_bounded(subject.kernel / "image", MAX_IMAGE_BYTES)
         outer = read_bounded(subject.image, MAX_IMAGE_BYTES)
-        marks += [_at_pe(STUB, outer, subject.image), _at_pe(DECOMPRESSION, inner, "kernel")]
+        marks += [at_pe(STUB, outer, subject.image), at_pe(DECOMPRESSION, inner, "kernel")]
         marks.append(forward_at(DECOMPRESSION))
     else:
         phases = (FIRMWARE, KERNEL, CALIBRATION, INIT)
@@ -180,7 +179,8 @@ def _watch(subject: Subject, symbols: _Symbols, uefi: bool) -> Watch:
     return Watch(phases, tuple(marks))
 
 
-def _at_pe(phase: str, data: bytes, where: object) -> str:
+def at_pe(phase: str, data: bytes, where: object) -> str:
+    """Give the mark at which `phase` begins: the entry of the PE image `data`."""
     headers = pe.parse_headers(data, where)
     return at_image(
         phase,
@@ -197,13 +197,13 @@ def _measurement(subject: Subject, boot: str, result: ExactBoot, symbols: _Symbo
     return Measurement(
         image=subject.name,
         boot=boot,
-        key=_key(subject, result.qemu, result.machine),
+        key=key_of(result.qemu, result.machine, subject.arch, subject.toolchain),
         phases=tuple(
             Phase(p.name, p.instructions, p.wait_ns, round(p.host_ns / 1e6, 3))
             for p in counted.phases
         ),
         emulator_instructions=counted.emulator_instructions,
-        bytes_of=_bytes_of(subject, boot, result.ready),
+        bytes_of=_bytes_of(subject, boot, result.ready.copied),
         memory_kib=result.machine.memory_mib * 1024 - result.ready.free,
         functions=found.functions,
         initcalls=found.initcalls,
@@ -211,21 +211,23 @@ def _measurement(subject: Subject, boot: str, result: ExactBoot, symbols: _Symbo
     )
 
 
-def _key(subject: Subject, qemu: Qemu, machine: Machine) -> Key:
+def key_of(qemu: Qemu, machine: Machine, arch: str, toolchain: str) -> Key:
+    """Give what a boot of `machine` depends on besides the image."""
+    cpus = f" x {machine.cpus}" if machine.cpus > 1 else ""
     return Key(
-        arch=subject.arch,
+        arch=arch,
         qemu=qemu.version_text(),
         machine=qemu.versioned(machine.machine_type),
-        cpu=machine.cpu,
+        cpu=f"{machine.cpu}{cpus}",
         memory_mib=machine.memory_mib,
         icount_shift=SHIFT,
         firmware=machine.firmware.executable.name,
         firmware_sha256=machine.firmware.sha256(),
-        toolchain=subject.toolchain,
+        toolchain=toolchain,
     )
 
 
-def _bytes_of(subject: Subject, boot: str, ready: Ready) -> dict[str, int]:
+def _bytes_of(subject: Subject, boot: str, copied: int) -> dict[str, int]:
     """Give the sizes that a boot pays for.
 
     The stub reads the kernel, the initrd and the command line, and copies what it has to before
@@ -237,7 +239,7 @@ def _bytes_of(subject: Subject, boot: str, ready: Ready) -> dict[str, int]:
     if boot == "uefi":
         sizes["image"] = subject.image.stat().st_size
         sizes["read"] = kernel + initramfs + len(subject.cmdline.encode())
-        sizes["copied"] = ready.copied + initramfs
+        sizes["copied"] = copied + initramfs
     return sizes
 
 
@@ -297,10 +299,10 @@ class _Namer:
     def _image(self, subject: Subject, image: LoadedImage) -> tuple[Table | None, str, int]:
         """Give the table of an image's functions with its unit, or None with its module's name."""
         symbols = self._symbols
-        stub = _header_of(subject.image)
+        stub = header_of(subject.image)
         if (image.stamp, image.size, image.entry) == stub:
             return (symbols.stub, "stub", image.base)
-        if (image.stamp, image.size, image.entry) == _header_of(subject.kernel / "image"):
+        if (image.stamp, image.size, image.entry) == header_of(subject.kernel / "image"):
             # The decompressor is linked at 0 and stands behind the setup code.
             with (subject.kernel / "image").open("rb") as stream:
                 setup = (stream.read(_SETUP_SECTORS + 1)[_SETUP_SECTORS] + 1) * 512
@@ -313,7 +315,8 @@ class _Namer:
         return (None, name or "unknown module", image.base)
 
 
-def _header_of(path: Path) -> tuple[int, int, int]:
+def header_of(path: Path) -> tuple[int, int, int]:
+    """Give what a PE image is known by: TimeDateStamp, SizeOfImage and AddressOfEntryPoint."""
     data = read_bounded(path, MAX_IMAGE_BYTES)
     headers = pe.parse_headers(data, path)
     stamp = pe.COFF.unpack_from(data, headers.coff_offset)[2]

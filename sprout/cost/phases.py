@@ -6,6 +6,7 @@ from sprout.cost.figures import said
 from sprout.cost.model import Measurement
 
 _BAR = 20
+_NAME = 15
 _COLOURS = ("36", "32", "33", "35")  # one per phase, in turn: ECMA-48 section 8.3.117
 
 
@@ -15,8 +16,9 @@ def phase_table(measured: Measurement, *, columns: int = 80, colour: bool = Fals
     Instructions are exact; so are waits, in virtual ms; the host's ms inform only.
     """
     whole = sum(phase.instructions for phase in measured.phases)
-    bar = max(min(_BAR, columns - 60), 8)
-    rows = [f"{'phase':<15}{'instructions':>15}{'wait ms':>10}{'host ms':>10}{'share':>8}"]
+    name = max(_NAME, *(len(said(phase.name)) + 1 for phase in measured.phases))
+    bar = max(min(_BAR, columns - 45 - name), 8)
+    rows = [f"{'phase':<{name}}{'instructions':>15}{'wait ms':>10}{'host ms':>10}{'share':>8}"]
     end = 0
     for index, phase in enumerate(measured.phases):
         first = end * bar // (whole or 1)
@@ -25,13 +27,13 @@ def phase_table(measured: Measurement, *, columns: int = 80, colour: bool = Fals
         drawn = " " * min(first, bar - 1) + _painted(drawn, index, colour)
         share = phase.instructions / (whole or 1)
         rows.append(
-            f"{said(phase.name):<15}{phase.instructions:>15,}{phase.wait_ns / 1e6:>10,.3f}"
+            f"{said(phase.name):<{name}}{phase.instructions:>15,}{phase.wait_ns / 1e6:>10,.3f}"
             f"{phase.wall_ms:>10,.1f}{share:>8.1%}  {drawn}"
         )
     waits = sum(phase.wait_ns for phase in measured.phases) / 1e6
     wall = sum(phase.wall_ms for phase in measured.phases)
-    rows.append(f"{'sum':<15}{whole:>15,}{waits:>10,.3f}{wall:>10,.1f}")
-    rows.append(f"{'emulator':<15}{measured.emulator_instructions:>15,}")
+    rows.append(f"{'sum':<{name}}{whole:>15,}{waits:>10,.3f}{wall:>10,.1f}")
+    rows.append(f"{'emulator':<{name}}{measured.emulator_instructions:>15,}")
     return "\n".join([*_title(measured, columns), *rows]) + "\n"
 
 
@@ -44,7 +46,7 @@ def _title(measured: Measurement, columns: int) -> list[str]:
     parts = (
         f"{said(measured.image)} ({said(key.arch)}, {measured.boot})",
         f"exact, QEMU {said(key.qemu)}",
-        f"{said(key.machine)}, 1 CPU ({said(key.cpu)})",
+        f"{said(key.machine)}, CPU {said(key.cpu)}",
         f"{key.memory_mib} MiB",
         said(key.firmware),
     )

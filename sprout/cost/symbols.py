@@ -22,7 +22,7 @@ from sprout.format.symbols import read_symbols
 
 KERNEL_TEXT = 0xFFFFFFFF80000000
 KERNEL_HALF = 0xFFFF800000000000
-LOW_END = 1 << 32
+LOW_END = 1 << 40  # below: firmware and loaders, one to one; above: user space (counter.h)
 
 _MAX_BYTES = 64 << 20
 _CODE = "tTwW"

@@ -10,6 +10,10 @@ MAX_BYTES = 512 << 20
 _HEAD = "sprout-counter 2"
 _HINT = "Use plugin and tool of one version; if it persists, report the line above."
 
+# In the place of an image's number, where there is a hypervisor: whose code it is (counter.h).
+# Below the kernel's half it stands for all user space of that guest.
+HYPERVISOR_SPACE, HOST_SPACE, ZONE_SPACE = SPACES = (0xFF01, 0xFF02, 0xFF03)
+
 # Phase, context, block address, image, instructions, times
 Count = tuple[int, int, int, int, int, int]
 

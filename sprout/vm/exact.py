@@ -15,10 +15,11 @@ from pathlib import Path
 
 from sprout.base.errors import SproutError
 from sprout.format import ready as ready_line
-from sprout.format.ready import Ready
-from sprout.vm.console import Console, failure
+from sprout.format.ready import HostReady, Ready
+from sprout.vm.console import Console, Failures
 from sprout.vm.counted import MAX_BYTES, Counted, read_counted
 from sprout.vm.firmware import find_bios, find_firmware
+from sprout.vm.hypervisor import with_hypervisor
 from sprout.vm.plugin import level_for, plugin_name
 from sprout.vm.qemu import Counting, Direct, Machine, Qemu, data_directories, find_qemu
 from sprout.vm.session import End, Verdict, run_machine
@@ -37,14 +38,17 @@ class ExactBoot:
     """A boot in exact mode: what was counted, the readiness line, and the machine."""
 
     counted: Counted
-    ready: Ready
+    ready: Ready | HostReady
     machine: Machine
     qemu: Qemu
 
 
-def exact_machine(direct: Direct, *, uefi: bool, memory_mib: int) -> tuple[Qemu, Machine]:
+def exact_machine(
+    direct: Direct, *, uefi: bool, memory_mib: int, cpus: int = 1, hypervisor: str | None = None
+) -> tuple[Qemu, Machine]:
     """Give the machine that an exact boot runs on: UEFI firmware, or QEMU's BIOS for PVH.
 
+    `hypervisor` is as in `sprout.vm.boot.boot`. One thread emulates all of several `cpus` in turn.
     Raises SproutError where QEMU or the firmware is missing.
     """
     qemu = find_qemu("x86_64")
@@ -53,7 +57,8 @@ def exact_machine(direct: Direct, *, uefi: bool, memory_mib: int) -> tuple[Qemu,
         if uefi
         else find_bios(data_directories(qemu))
     )
-    return qemu, Machine(firmware, memory_mib=memory_mib, direct=direct)
+    machine = Machine(firmware, memory_mib=memory_mib, direct=direct, cpus=cpus)
+    return qemu, machine if hypervisor is None else with_hypervisor(machine, hypervisor)
 
 
 def exact_boot(
@@ -66,24 +71,27 @@ def exact_boot(
     timeout_s: float,
     shift: int = SHIFT,
     console: Callable[[str], None] | None = None,
+    is_host: bool = False,
 ) -> ExactBoot:
     """Boot `machine` until it is ready, counting what `watch` names.
 
-    `plugins` is the directory of the plugins (see sprout.vm.plugin); `name` stands in messages.
+    `plugins` is the directory of the plugins (see sprout.vm.plugin); `name` stands in messages;
+    `is_host`: it is ready when a host says that it and its zones are.
     Raises SproutError when the machine does not get there within `timeout_s` seconds on the host,
     or what was counted is not whole.
     """
     plugin = plugins / plugin_name(level_for(qemu.version))
     if not plugin.is_file():
         raise SproutError(f"{plugin}: no such plugin", "Build it: sprout build counter.")
-    found: list[Ready] = []
+    found: list[Ready | HostReady] = []
+    failures = Failures()
 
     def judge(line: str, _seconds: float) -> Verdict | None:
-        ready = ready_line.parse(line)
+        ready = ready_line.parse_host(line) if is_host else ready_line.parse(line)
         if ready is not None:
             found.append(ready)
             return Verdict(End.REACHED)
-        why = failure(line)
+        why = failures.see(line)
         return Verdict(End.FAILED, why) if why is not None else None
 
     with tempfile.TemporaryFile() as config, tempfile.TemporaryFile() as out:

@@ -43,7 +43,7 @@ LOADER_PHASES = [FIRMWARE, LOADER, DECOMPRESSION, KERNEL, INIT]
 def subject() -> Subject:
     """The zone, built, with the counting plugins."""
     status, found = built_subject(load_tree(ROOT), "zone", Settings())
-    assert status == 0 and found is not None
+    assert status == 0 and isinstance(found, Subject)
     return found
 
 

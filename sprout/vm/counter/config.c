@@ -16,6 +16,17 @@
  *     forward-phase PHASE                 and when PHASE begins
  *     user PHASE                          PHASE begins with user space's first instruction
  *     end OFFSET                          counting ends, bytes after user space's first instruction
+ *
+ * Where a hypervisor runs a host and its zones, all of these are the host's, and there are too
+ *
+ *     hypervisor                          it is so
+ *     hypervisor-span PHASE ADDRESS       a function of the hypervisor
+ *     zone-span PHASE ADDRESS             a function of the zones' kernel
+ *     hypervisor-thunk, zone-thunk ADDRESS END
+ *     guest PHASE AFTER ADDRESS BYTES     PHASE begins when the phase is AFTER, at that address and
+ *                                         at these bytes (in their order, at most 32)
+ *     program PHASE AFTER BYTES           the same, wherever in user space
+ *     at PHASE AFTER OFFSET BYTES         the same, bytes after user space's first instruction
  */
 #include "counter.h"
 
@@ -62,12 +73,72 @@ static const char *add_forward(struct config *config, const char *name)
     return NULL;
 }
 
+static bool read_bytes(struct mark *mark, const char *text)
+{
+    size_t count = strlen(text) / 2;
+
+    if (count == 0 || count > MAX_CODE || strlen(text) % 2)
+        return false;
+    for (size_t index = 0; index < count; index++)
+        if (sscanf(text + 2 * index, "%2" SCNx8, &mark->bytes[index]) != 1)
+            return false;
+    mark->byte_count = (unsigned)count;
+    return true;
+}
+
+/* The marks of a hypervisor's guests. Gives false where the line is none of them. */
+static bool read_guest_line(const struct config *config, const char *line, struct mark *mark)
+{
+    char name[MAX_NAME], after[MAX_NAME], bytes[2 * MAX_CODE + 1];
+    int end = 0;
+
+    if (sscanf(line, "guest %31s %31s %" SCNx64 " %64[0-9a-f] %n", name, after, &mark->address,
+               bytes, &end) == 4 && line[end] == '\0')
+        mark->kind = MARK_GUEST;
+    else if (sscanf(line, "at %31s %31s %" SCNx64 " %64[0-9a-f] %n", name, after, &mark->address,
+                    bytes, &end) == 4 && line[end] == '\0')
+        mark->kind = MARK_AT;
+    else if (sscanf(line, "program %31s %31s %64[0-9a-f] %n", name, after, bytes, &end) == 3 &&
+             line[end] == '\0')
+        mark->kind = MARK_PROGRAM;
+    else
+        return false;
+    mark->ordered = true;
+    return find_phase(config, name, &mark->phase) && find_phase(config, after, &mark->after) &&
+           read_bytes(mark, bytes);
+}
+
+/* Takes the space off a line's first word. */
+static const char *read_space(const char *line, enum space *space)
+{
+    static const char hypervisor[] = "hypervisor-", zone[] = "zone-";
+
+    *space = SPACE_HOST;
+    if (strncmp(line, hypervisor, sizeof(hypervisor) - 1) == 0) {
+        *space = SPACE_HYPERVISOR;
+        return line + sizeof(hypervisor) - 1;
+    }
+    if (strncmp(line, zone, sizeof(zone) - 1) == 0) {
+        *space = SPACE_ZONE;
+        return line + sizeof(zone) - 1;
+    }
+    return line;
+}
+
 static const char *read_line(struct config *config, const char *line)
 {
     char name[MAX_NAME];
     int end = 0;
     struct mark mark = {0};
 
+    if (strcmp(line, "hypervisor\n") == 0) {
+        config->hypervisor = true;
+        return NULL;
+    }
+    if (read_guest_line(config, line, &mark))
+        return add_mark(config, &mark);
+    memset(&mark, 0, sizeof(mark));
+    line = read_space(line, &mark.space);
     if (sscanf(line, "phase %31s %n", name, &end) == 1 && line[end] == '\0')
         return add_phase(config, name);
     if (sscanf(line, "forward-phase %31s %n", name, &end) == 1 && line[end] == '\0')

@@ -1,4 +1,4 @@
-/* What the counter's files share. One vCPU, one thread: nothing here is locked. */
+/* What the counter's files share. One thread runs all vCPUs: nothing here is locked. */
 #ifndef COUNTER_H
 #define COUNTER_H
 #include <stdbool.h>
@@ -7,18 +7,29 @@
 #include <stdio.h>
 
 #define MAX_PHASES 16
-#define MAX_MARKS 64
+#define MAX_MARKS 160
+#define MAX_CPUS 64
+#define MAX_CODE 32
 #define MAX_IMAGES 1024
 #define MAX_NAME 32
 #define NO_IMAGE 0
 #define NO_MARK 0
 #define ROOT 0
 
-/* Below this, addresses are the firmware's and the loaders': memory mapped one to one. Above it
- * and below the kernel's half, they are user space's. */
-#define LOW_END UINT64_C(0x100000000)
+/* Below this, addresses are the firmware's and the loaders': memory mapped one to one. Above it and
+ * below the kernel's half, they are user space's, whose programs and stacks lie far above 1 TiB. */
+#define LOW_END UINT64_C(0x10000000000)
 #define KERNEL_HALF UINT64_C(0xffff800000000000)
 #define KERNEL_TEXT UINT64_C(0xffffffff80000000)
+/* Below this the kernel's half belongs to a hypervisor, if there is one (Xen, HYPERVISOR_VIRT_END).
+ * Its guests see nothing there. */
+#define HYPERVISOR_END UINT64_C(0xffff880000000000)
+
+/* Whose code a block is where there is a hypervisor. Guests have the same addresses, user space and
+ * low memory are whichever guest's ran last. */
+enum space { SPACE_ANY, SPACE_HYPERVISOR, SPACE_HOST, SPACE_ZONE, SPACES };
+/* In the place of an image's number, for guests' code: their kernels, and user space as a whole. */
+#define SPACE_IMAGE 0xff00u
 
 /* ---- config.c: what to watch for */
 enum mark_kind {
@@ -31,7 +42,10 @@ enum mark_kind {
     MARK_USER,     /* user space's first instruction */
     MARK_END,      /* counting ends: an address in user space, from its first instruction */
     MARK_THUNK,    /* code of the kernel that only passes a call on */
-    MARK_FORWARD   /* a function of the kernel: the clock is put forward when it begins */
+    MARK_FORWARD,  /* a function of the kernel: the clock is put forward when it begins */
+    MARK_GUEST,    /* the entry of a guest's kernel */
+    MARK_PROGRAM,  /* the entry of a program in user space, wherever it lies */
+    MARK_AT        /* an address in the first program of user space */
 };
 
 struct mark {
@@ -40,6 +54,11 @@ struct mark {
     uint64_t address;            /* all but MARK_IMAGE, MARK_CODE, MARK_USER */
     bool anywhere;               /* MARK_KERNEL: no address is known */
     uint64_t code;               /* MARK_CODE: little-endian */
+    uint8_t bytes[MAX_CODE];     /* what has to be there */
+    unsigned byte_count;
+    bool ordered;                /* counts only in the phase `after` */
+    unsigned after;
+    enum space space;            /* MARK_SPAN, MARK_THUNK, MARK_FORWARD */
     uint64_t end;                /* MARK_THUNK */
     uint32_t stamp, size, entry; /* MARK_IMAGE: TimeDateStamp, SizeOfImage, AddressOfEntryPoint */
 };
@@ -50,6 +69,7 @@ struct config {
     unsigned phase_count;     /* phase 0 is there from the beginning */
     struct mark marks[MAX_MARKS];
     unsigned mark_count; /* mark 0 is none */
+    bool hypervisor;     /* there is one: code is told apart by its space */
 };
 
 /* Gives NULL, or what is wrong with the file. */
@@ -90,9 +110,20 @@ struct where {
     uint64_t kernel_slide, first_user;
 };
 
+/* What is translated: `host` is the emulator's byte at `pc`, or NULL; `code` the first 8 bytes in low
+ * memory. */
+struct code_at {
+    uint64_t pc;
+    const uint8_t *host;
+    uint64_t code;
+    unsigned image;
+    enum space space;
+};
+
 void match_open(const struct config *config);
-unsigned match_mark(uint64_t pc, unsigned image, uint64_t code); /* or NO_MARK */
-bool match_thunk(uint64_t pc);
+enum space match_space(const struct code_at *at);
+unsigned match_mark(const struct code_at *at); /* or NO_MARK */
+bool match_thunk(const struct code_at *at);
 const struct where *match_where(void);
 
 /* ---- tree.c: calling contexts, and the instructions spent in each */
@@ -101,6 +132,7 @@ struct block {
     uint32_t image;
     uint32_t index;
     uint32_t mark;
+    enum space space;
     bool thunk;
     struct count *counted; /* where it counted last */
 };
@@ -126,6 +158,10 @@ struct frame_id {
 };
 
 bool stack_open(void);
+void stack_on(unsigned cpu); /* the functions below are about what this one runs */
+/* `block` begins to run, maybe in another space. Says whether another guest runs now. */
+bool stack_enter(const struct block *block);
+enum space stack_guest(void);                /* whose user space would run now */
 bool stack_truncated(void);
 uint32_t stack_node(void);                         /* the context that runs now */
 void stack_call(uint64_t slot, const struct block *entry); /* its return address is at `slot` */
@@ -134,5 +170,18 @@ void stack_return(uint64_t slot);                           /* one was taken fro
 bool stack_settle(const struct block *block);
 struct frame_id stack_top(void);
 bool stack_holds(struct frame_id frame);           /* has not returned yet */
+
+/* ---- phases.c: what is counted now, and what each phase took */
+void phases_open(const struct config *config);
+void phases_on(unsigned cpu); /* it runs from now on */
+void phases_resume(void);     /* enters the phase that the CPU is in: of its innermost span, or none */
+void phases_end_spans(void);  /* those whose function has returned */
+bool phases_pass(const struct mark *mark); /* says whether counting ends here */
+unsigned phases_now(void);
+bool phases_truncated(void);
+void phases_write(FILE *out);
+
+/* ---- main.c */
+uint64_t executed_now(void); /* instructions */
 
 #endif

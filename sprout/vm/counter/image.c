@@ -2,10 +2,11 @@
  * are loaded at page boundaries with their headers in front of them.
  *
  * Everything here is the guest's memory and may hold anything, and its page tables may lead an
- * address anywhere. So only code that runs one to one has an image: where an address is also the
+ * address anywhere. So only code that runs one to one has an image: where an address tells the
  * distance from the beginning of its block of memory. That is so for all code of the kinds above,
- * because guest RAM from address 0 to below the flash is one block in QEMU's x86 machines. Reads
- * stay between the instruction that runs and the image's first page, in that block.
+ * because guest RAM is one block in QEMU's x86 machines: what does not fit below the flash goes on
+ * at 4 GiB, and of a machine with so much q35 keeps 2 GiB below (hw/i386/pc_q35.c). Reads stay
+ * between the instruction that runs and the image's first page, in that block.
  */
 #include "counter.h"
 
@@ -14,6 +15,7 @@
 #define PAGE 4096u
 #define RAM_BEGIN UINT64_C(0x100000)
 #define RAM_END UINT64_C(0x80000000)
+#define HIGH_BEGIN UINT64_C(0x100000000)
 #define MAX_IMAGE_BYTES (1u << 30)
 /* How far in front of code its headers are looked for: an image with a large initrd in it has its
  * code at its beginning. */
@@ -85,17 +87,19 @@ static unsigned remember(const struct image *image)
 
 unsigned image_find(uint64_t address, const uint8_t *host, const struct ram *ram)
 {
+    bool high = address >= HIGH_BEGIN && address < LOW_END;
+    uint64_t begin = high ? HIGH_BEGIN : RAM_BEGIN, hole = high ? HIGH_BEGIN - RAM_END : 0;
     uint64_t base = address & ~(uint64_t)(PAGE - 1);
 
-    if (address < RAM_BEGIN || address >= RAM_END || ram->size < PAGE ||
-        base > ram->size - PAGE || ram->host + address != host)
+    if (address < RAM_BEGIN || (address >= RAM_END && !high) || ram->size < PAGE ||
+        base - hole > ram->size - PAGE || ram->host + (address - hole) != host)
         return NO_IMAGE;
     for (;; base -= PAGE) {
         struct image image;
 
-        if (read_headers(ram->host + base, base, &image) && address - base < image.size)
+        if (read_headers(ram->host + (base - hole), base, &image) && address - base < image.size)
             return remember(&image);
-        if (base <= RAM_BEGIN || address - base >= MAX_DISTANCE)
+        if (base <= begin || address - base >= MAX_DISTANCE)
             return NO_IMAGE;
     }
 }

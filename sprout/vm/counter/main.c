@@ -1,5 +1,5 @@
 /* Counts a boot: instructions and waits of each phase, and instructions of each block in each
- * calling context. A TCG plugin for one vCPU under -icount.
+ * calling context. A TCG plugin for QEMU under -icount, where one thread runs all vCPUs.
  *
  *     -plugin libcounter.so,config=FILE,out=FILE
  *
@@ -16,31 +16,29 @@
 
 int qemu_plugin_version = COUNTER_API == 3 ? 3 : COUNTER_API;
 
-/* Spans that lie in each other: an interrupt in a measured loop. */
-#define MAX_SPANS 4
-
-struct amount {
-    uint64_t instructions, wait_ns, host_ns;
-};
-
 static struct config config;
-static struct amount spent[MAX_PHASES], begun;
 static FILE *out;
-static unsigned phase;
-static struct span {
-    unsigned before; /* the phase that it interrupted */
-    struct frame_id frame;
-} spans[MAX_SPANS];
-static unsigned span_depth;
-static bool spans_truncated, ended;
-static uint64_t total, emulated;
+
+/* How the running block ends, and where in memory the return address is that it stored or took.
+ * The block's first access of that kind counts: QEMU before 8.0 goes on reporting accesses to a
+ * block that has ended, such as the frame that an interrupt pushes or a descriptor that it loads. */
+enum transfer { TRANSFER_NONE, TRANSFER_CALL, TRANSFER_RETURN };
+
+/* One thread runs all CPUs in turn. */
+static struct cpu {
+    enum transfer expected;
+    uint64_t transferred;
+    bool has_transferred;
+} cpus[MAX_CPUS], *cpu = &cpus[0];
+static bool ended, too_many_cpus;
 static uint64_t attributed;
+static unsigned last_cpu; /* the highest number that has run */
 static struct count *attributing;
 
 #if COUNTER_API == 1
 static uint64_t executed;
 
-static uint64_t executed_now(void)
+uint64_t executed_now(void)
 {
     return executed;
 }
@@ -52,9 +50,13 @@ static void count_instruction(struct qemu_plugin_insn *insn)
 #else
 static struct qemu_plugin_scoreboard *board;
 
-static uint64_t executed_now(void)
+uint64_t executed_now(void)
 {
-    return *(uint64_t *)qemu_plugin_scoreboard_find(board, 0);
+    uint64_t sum = 0;
+
+    for (unsigned number = 0; number <= last_cpu; number++)
+        sum += *(uint64_t *)qemu_plugin_scoreboard_find(board, number);
+    return sum;
 }
 
 static void count_instruction(struct qemu_plugin_insn *insn)
@@ -65,141 +67,84 @@ static void count_instruction(struct qemu_plugin_insn *insn)
 }
 #endif
 
-/* ---- phases */
-
-static void enter_phase(unsigned next)
-{
-    struct amount now = {executed_now(), clock_wait_ns(), clock_host_ns()};
-
-    spent[phase].instructions += now.instructions - begun.instructions;
-    spent[phase].wait_ns += now.wait_ns - begun.wait_ns;
-    spent[phase].host_ns += now.host_ns - begun.host_ns;
-    begun = now;
-    phase = next;
-}
-
-/* Ends the spans from the one at `depth` on: time goes on in the phase that it had interrupted. */
-static void leave_spans(unsigned depth)
-{
-    span_depth = depth;
-    enter_phase(spans[depth].before);
-}
-
-/* Ends spans whose function has returned. */
-static void end_spans(void)
-{
-    for (unsigned depth = 0; depth < span_depth; depth++)
-        if (!stack_holds(spans[depth].frame))
-            leave_spans(depth);
-}
-
-static void begin_span(unsigned next)
-{
-    if (next == phase)
-        return; /* it ends before the phase does */
-    if (span_depth == MAX_SPANS) {
-        spans_truncated = true;
-        return;
-    }
-    spans[span_depth++] = (struct span){.before = phase, .frame = stack_top()};
-    enter_phase(next);
-}
-
-/* A mark of an earlier phase is met again when a loader is started a second time: time goes on. */
-static void advance(unsigned next)
-{
-    if (span_depth)
-        leave_spans(0);
-    if (next <= phase)
-        return;
-    enter_phase(next);
-    if (config.forward[next])
-        clock_forward();
-}
-
-static void pass_mark(const struct mark *mark)
-{
-    switch (mark->kind) {
-    case MARK_SPAN:
-        begin_span(mark->phase);
-        break;
-    case MARK_FORWARD:
-        clock_forward();
-        break;
-    case MARK_END:
-        enter_phase(phase);
-        total = begun.instructions;
-        emulated = clock_instructions();
-        ended = true;
-        break;
-    default:
-        advance(mark->phase);
-    }
-}
-
 /* ---- what runs */
-
-enum transfer { TRANSFER_NONE, TRANSFER_CALL, TRANSFER_RETURN };
-
-/* How the running block ends, and where in memory the return address is that it stored or took.
- * The block's first access of that kind counts: QEMU before 8.0 goes on reporting accesses to a
- * block that has ended, such as the frame that an interrupt pushes or a descriptor that it loads. */
-static enum transfer expected;
-static uint64_t transferred;
-static bool has_transferred;
 
 /* Says whether `next` was called. */
 static bool finish_transfer(const struct block *next)
 {
-    if (!has_transferred || expected == TRANSFER_NONE)
+    if (!cpu->has_transferred || cpu->expected == TRANSFER_NONE)
         return false;
-    if (expected == TRANSFER_CALL)
-        stack_call(transferred, next);
+    if (cpu->expected == TRANSFER_CALL)
+        stack_call(cpu->transferred, next);
     else
-        stack_return(transferred);
-    return expected == TRANSFER_CALL;
+        stack_return(cpu->transferred);
+    return cpu->expected == TRANSFER_CALL;
 }
 
-static void begin(struct block *block, enum transfer end)
+/* User space of a hypervisor's guests is not told by function: many programs share its addresses. */
+static struct block *user_of[SPACES];
+
+static bool is_user(uint64_t pc)
+{
+    return pc >= LOW_END && pc < KERNEL_HALF;
+}
+
+static void switch_cpu(unsigned number)
+{
+    if (number >= MAX_CPUS) {
+        too_many_cpus = true;
+        return;
+    }
+    if (number > last_cpu)
+        last_cpu = number;
+    cpu = &cpus[number];
+    stack_on(number);
+    phases_on(number);
+}
+
+static void begin(unsigned number, struct block *block, enum transfer end)
 {
     uint64_t now;
     bool called;
 
     if (ended)
         return;
+    if (cpu != &cpus[number])
+        switch_cpu(number);
     now = executed_now();
     attributing->instructions += now - attributed;
     attributed = now;
     called = finish_transfer(block);
+    if (stack_enter(block))
+        phases_resume(); /* of another guest, or of none */
     called |= stack_settle(block);
-    expected = end;
-    has_transferred = false;
-    end_spans();
+    cpu->expected = end;
+    cpu->has_transferred = false;
+    phases_end_spans();
     if (block->mark != NO_MARK)
-        pass_mark(&config.marks[block->mark]);
+        ended = phases_pass(&config.marks[block->mark]);
     /* A call belongs to the phase in which the function that was called begins. */
     if (called && !ended)
-        tree_enter(phase, stack_node());
-    attributing = tree_count(phase, stack_node(), block);
+        tree_enter(phases_now(), stack_node());
+    if (block == user_of[SPACE_HOST] && stack_guest() == SPACE_ZONE)
+        block = user_of[SPACE_ZONE];
+    attributing = tree_count(phases_now(), stack_node(), block);
     attributing->times++;
 }
 
 static void on_plain_block(unsigned vcpu, void *block)
 {
-    (void)vcpu;
-    begin(block, TRANSFER_NONE);
+    begin(vcpu, block, TRANSFER_NONE);
 }
 
 static void on_calling_block(unsigned vcpu, void *block)
 {
-    (void)vcpu;
-    begin(block, TRANSFER_CALL);
+    begin(vcpu, block, TRANSFER_CALL);
 }
 
 static void on_returning_block(unsigned vcpu, void *block)
 {
-    (void)vcpu;
-    begin(block, TRANSFER_RETURN);
+    begin(vcpu, block, TRANSFER_RETURN);
 }
 
 static const qemu_plugin_vcpu_udata_cb_t on_block[] = {
@@ -210,11 +155,13 @@ static const qemu_plugin_vcpu_udata_cb_t on_block[] = {
 
 static void on_access(unsigned vcpu, uint32_t info, uint64_t address, void *user)
 {
-    (void)vcpu, (void)user;
-    if (has_transferred || qemu_plugin_mem_is_store(info) != (expected == TRANSFER_CALL))
+    struct cpu *on = &cpus[vcpu < MAX_CPUS ? vcpu : 0];
+
+    (void)user;
+    if (on->has_transferred || qemu_plugin_mem_is_store(info) != (on->expected == TRANSFER_CALL))
         return;
-    transferred = address;
-    has_transferred = true;
+    on->transferred = address;
+    on->has_transferred = true;
 }
 
 /* ---- what is translated */
@@ -258,21 +205,35 @@ static uint64_t code_at(uint64_t pc, const uint8_t *host)
     return code;
 }
 
+static struct block *user_block(void)
+{
+    for (unsigned space = SPACE_HOST; space <= SPACE_ZONE && !user_of[space]; space++)
+        user_of[space] = tree_block(LOW_END, SPACE_IMAGE | space, NO_MARK);
+    return user_of[SPACE_HOST];
+}
+
 /* Memory is used again: what lies at an address is asked each time that it is translated. */
 static struct block *block_at(uint64_t pc, uint8_t *host)
 {
-    unsigned image = NO_IMAGE;
+    struct code_at at = {.pc = pc, .host = host};
+    unsigned mark, image = NO_IMAGE;
     struct block *block;
-    uint64_t code = 0;
     struct ram ram;
 
+    at.space = match_space(&at);
+    if (at.space != SPACE_ANY)
+        image = SPACE_IMAGE | at.space;
     if (pc < LOW_END) {
-        code = code_at(pc, host);
+        at.code = code_at(pc, host);
         if (ram_around(host, &ram))
-            image = image_find(pc, host, &ram);
+            image = at.image = image_find(pc, host, &ram);
     }
-    block = tree_block(pc, image, match_mark(pc, image, code));
-    block->thunk = match_thunk(pc);
+    mark = match_mark(&at);
+    if (config.hypervisor && mark == NO_MARK && is_user(pc))
+        return user_block();
+    block = tree_block(pc, image, mark);
+    block->space = at.space;
+    block->thunk = match_thunk(&at);
     return block;
 }
 
@@ -291,7 +252,7 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
     for (size_t index = 0; index < count; index++)
         count_instruction(qemu_plugin_tb_get_insn(tb, index));
     last = qemu_plugin_tb_get_insn(tb, count - 1);
-    end = transfer_of(last);
+    end = config.hypervisor && is_user(qemu_plugin_tb_vaddr(tb)) ? TRANSFER_NONE : transfer_of(last);
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block[end], QEMU_PLUGIN_CB_NO_REGS, block);
     /* Reads and writes: QEMU before 8.0 takes one kind for the other. */
     if (end != TRANSFER_NONE)
@@ -308,12 +269,10 @@ static void on_exit_of_qemu(qemu_plugin_id_t id, void *user)
     (void)id, (void)user;
     fprintf(out, "sprout-counter 2\n");
     fprintf(out, "state %d %d %d %d\n", ended, where->kernel_seen, where->kernel_fits,
-            tree_truncated() || stack_truncated() || image_truncated() || spans_truncated);
-    fprintf(out, "total %" PRIx64 " %" PRIx64 "\n", total, emulated);
+            tree_truncated() || stack_truncated() || image_truncated() || phases_truncated() ||
+                too_many_cpus);
     fprintf(out, "at %" PRIx64 " %" PRIx64 "\n", where->kernel_slide, where->first_user);
-    for (unsigned index = 0; index < config.phase_count; index++)
-        fprintf(out, "phase %s %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", config.phases[index],
-                spent[index].instructions, spent[index].wait_ns, spent[index].host_ns);
+    phases_write(out);
     for (unsigned index = 1; index < image_count(); index++) {
         const struct image *image = image_at(index);
 
@@ -364,7 +323,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int a
 #endif
     match_open(&config);
     attributing = &nowhere;
-    begun.host_ns = clock_host_ns();
+    phases_open(&config);
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
     qemu_plugin_register_atexit_cb(id, on_exit_of_qemu, NULL);
     return 0;

@@ -31,40 +31,104 @@ struct stack {
 
 static struct stack *stacks[STACK_SLOTS];
 static unsigned stack_total;
-static struct stack *running;
-static uint32_t running_index;
 static bool truncated;
+
+/* What a CPU runs: of which space, on which stack, and the stacks on which it left the others. */
+struct cpu {
+    enum space space, guest; /* and of which guest it was last */
+    struct stack *running, *left[SPACES];
+    uint32_t running_index, left_index[SPACES];
+};
+
+static struct cpu cpus[MAX_CPUS];
+static struct cpu *cpu = &cpus[0];
+
+/* Guests have the same addresses for other stacks; what has no stack of its own is a CPU's. */
+static uint64_t key_of(uint64_t slot)
+{
+    uint64_t space = (uint64_t)cpu->space << 52, own = (uint64_t)(cpu - cpus) << 2;
+
+    if (slot == ENTRY_SLOT)
+        return slot >> STACK_SHIFT | space | own << 8;
+    if (slot >= KERNEL_HALF)
+        return slot >> STACK_SHIFT | space;
+    return (slot >= LOW_END ? KEY_USER : KEY_LOW) | space | own;
+}
 
 static struct stack *stack_of(uint64_t slot)
 {
-    uint64_t key = slot >= KERNEL_HALF ? slot >> STACK_SHIFT
-                   : slot >= LOW_END   ? KEY_USER
-                                       : KEY_LOW;
+    uint64_t key = key_of(slot);
     uint32_t index;
 
-    if (running && running->key == key)
-        return running;
+    if (cpu->running && cpu->running->key == key)
+        return cpu->running;
     index = (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 52) % STACK_SLOTS;
     for (; stacks[index]; index = (index + 1) % STACK_SLOTS) {
         if (stacks[index]->key == key) {
-            running_index = index;
+            cpu->running_index = index;
             return stacks[index];
         }
     }
     if (stack_total == MAX_STACKS || !(stacks[index] = calloc(1, sizeof(struct stack)))) {
         truncated = true;
-        return running;
+        return cpu->running;
     }
     stack_total++;
     stacks[index]->key = key;
-    running_index = index;
+    cpu->running_index = index;
     return stacks[index];
 }
 
 bool stack_open(void)
 {
-    running = stack_of(0);
-    return running != NULL;
+    cpu->running = stack_of(0);
+    return cpu->running != NULL;
+}
+
+void stack_on(unsigned number)
+{
+    struct cpu *before = cpu;
+
+    cpu = &cpus[number < MAX_CPUS ? number : 0];
+    if (number >= MAX_CPUS)
+        truncated = true;
+    if (!cpu->running && !(cpu->running = stack_of(0)))
+        cpu = before;
+}
+
+enum space stack_guest(void)
+{
+    return cpu->guest;
+}
+
+static void switch_space(enum space space)
+{
+    cpu->left[cpu->space] = cpu->running;
+    cpu->left_index[cpu->space] = cpu->running_index;
+    cpu->space = space;
+    if (space != SPACE_HYPERVISOR)
+        cpu->guest = space;
+    /* A hypervisor's stack begins anew each time that it is entered. */
+    if (space != SPACE_HYPERVISOR && cpu->left[space]) {
+        cpu->running = cpu->left[space];
+        cpu->running_index = cpu->left_index[space];
+        return;
+    }
+    cpu->running = stack_of(ENTRY_SLOT);
+    cpu->running->depth = 0;
+}
+
+bool stack_enter(const struct block *block)
+{
+    enum space guest = cpu->guest;
+    bool user = block->pc >= LOW_END && block->pc < KERNEL_HALF;
+    enum space space = block->space;
+
+    if (user && cpu->space == SPACE_HYPERVISOR)
+        space = cpu->guest;
+    if (space != SPACE_ANY && space != cpu->space)
+        switch_space(space);
+    return cpu->guest != guest;
 }
 
 bool stack_truncated(void)
@@ -74,7 +138,7 @@ bool stack_truncated(void)
 
 uint32_t stack_node(void)
 {
-    return running->depth ? running->frames[running->depth - 1].node : ROOT;
+    return cpu->running->depth ? cpu->running->frames[cpu->running->depth - 1].node : ROOT;
 }
 
 static void drop(struct stack *stack, uint64_t slot)
@@ -87,14 +151,14 @@ void stack_call(uint64_t slot, const struct block *entry)
 {
     uint32_t caller;
 
-    running = stack_of(slot);
-    drop(running, slot);
+    cpu->running = stack_of(slot);
+    drop(cpu->running, slot);
     caller = stack_node();
-    if (running->depth == MAX_DEPTH) {
+    if (cpu->running->depth == MAX_DEPTH) {
         truncated = true;
-        running->depth--;
+        cpu->running->depth--;
     }
-    running->frames[running->depth++] = (struct frame){
+    cpu->running->frames[cpu->running->depth++] = (struct frame){
         .slot = slot,
         .node = tree_child(caller, entry),
         .caller = caller,
@@ -104,8 +168,8 @@ void stack_call(uint64_t slot, const struct block *entry)
 
 void stack_return(uint64_t slot)
 {
-    running = stack_of(slot);
-    drop(running, slot);
+    cpu->running = stack_of(slot);
+    drop(cpu->running, slot);
 }
 
 /* The kernel and user space come and go without a call. A thunk reaches its function by a jump, or
@@ -115,9 +179,9 @@ bool stack_settle(const struct block *block)
     bool user = block->pc >= LOW_END && block->pc < KERNEL_HALF;
     struct frame *top;
 
-    if (user != (running->key == KEY_USER))
-        running = stack_of(user ? LOW_END : ENTRY_SLOT);
-    top = running->depth ? &running->frames[running->depth - 1] : NULL;
+    if (user != (cpu->running->key == key_of(LOW_END)))
+        cpu->running = stack_of(user ? LOW_END : ENTRY_SLOT);
+    top = cpu->running->depth ? &cpu->running->frames[cpu->running->depth - 1] : NULL;
     if (!top || !top->thunk || block->thunk)
         return false;
     top->node = tree_child(top->caller, block);
@@ -127,7 +191,7 @@ bool stack_settle(const struct block *block)
 
 struct frame_id stack_top(void)
 {
-    return (struct frame_id){.stack = running_index, .depth = running->depth};
+    return (struct frame_id){.stack = cpu->running_index, .depth = cpu->running->depth};
 }
 
 bool stack_holds(struct frame_id frame)

@@ -1,0 +1,88 @@
+"""The host counted: its boot repeats to the instruction, and is told by phase and function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import Sprout, built
+
+from sprout.cost.model import Measurement
+from sprout.cost.record import read_measurements
+
+COUNTED = [
+    *("firmware", "stub", "xen", "xen-calibration", "kernel", "calibration", "services", "create"),
+    *("zone-kernel", "zone-calibration", "zone-init", "scrub"),
+]
+
+
+@pytest.fixture(scope="module")
+def host_disk() -> Path:
+    """The host's bootable disk."""
+    return built("host-disk", "host.img")
+
+
+def counts(measured: Measurement) -> list[tuple[str, int, int]]:
+    return [(phase.name, phase.instructions, phase.wait_ns) for phase in measured.phases]
+
+
+def exact(sprout: Sprout, out: Path, *words: str) -> Measurement:
+    output = sprout("boot", "host", "--exact", "--json", out, *words)
+    assert output.status == 0, output.stderr.decode()
+    (measured,) = read_measurements(out)
+    return measured
+
+
+def spent(measured: Measurement, *names: str) -> int:
+    return sum(phase.instructions for phase in measured.phases if phase.name in names)
+
+
+@pytest.fixture(scope="module")
+def measured(
+    sprout: Sprout, host_disk: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Measurement:
+    """The host as it is, counted."""
+    return exact(sprout, tmp_path_factory.mktemp("host") / "host.json")
+
+
+def test_hosts_boot_repeats_to_the_instruction(
+    sprout: Sprout, measured: Measurement, tmp_path: Path
+) -> None:
+    again = exact(sprout, tmp_path / "again.json")
+    assert counts(again) == counts(measured)
+    assert again.functions == measured.functions
+    assert (again.bytes_of, again.memory_kib) == (measured.bytes_of, measured.memory_kib)
+
+
+def test_hosts_phases_are_whole_and_told_by_function(measured: Measurement) -> None:
+    assert [phase.name for phase in measured.phases] == COUNTED
+    whole = sum(phase.instructions for phase in measured.phases)
+    assert abs(whole - measured.emulator_instructions) <= measured.emulator_instructions / 1000
+    for phase in measured.phases:
+        functions = measured.functions[phase.name]
+        assert sum(cost.own for cost in functions.values()) == phase.instructions
+        assert phase.instructions > 0 or phase.name == "scrub"
+    assert "xen:__start_xen" in measured.functions["xen"]
+    assert "kernel:xen_start_kernel" in measured.functions["kernel"]
+    assert "zone:xen_start_kernel" in measured.functions["zone-kernel"]
+    assert not any(name.startswith("zone:") for name in measured.functions["kernel"])
+
+
+def test_host_starts_within_its_promise(measured: Measurement) -> None:
+    assert spent(measured, "stub") <= 10_000_000
+    assert spent(measured, "kernel", "calibration") <= 400_000_000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--cpus", "2", "--memory", "8192"), ("--append-hypervisor", "dom0=pvh")],
+    ids=["large", "pvh"],
+)
+def test_other_hosts_repeat_too(sprout: Sprout, tmp_path: Path, words: tuple[str, ...]) -> None:
+    # The stub lies above 4 GiB in the large one, and is found there too.
+    first, second = (exact(sprout, tmp_path / f"{number}.json", *words) for number in range(2))
+    assert counts(first) == counts(second)
+    assert first.functions == second.functions
+    assert 0 < spent(first, "stub") < spent(first, "firmware")
+    whole = sum(phase.instructions for phase in first.phases)
+    assert abs(whole - first.emulator_instructions) <= first.emulator_instructions / 1000
