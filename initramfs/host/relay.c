@@ -3,16 +3,27 @@
 
 #include "host.h"
 
-/* What is too long for a line is cut; carriage returns are no part of one. */
+/* Gives the character that stands for a byte of a zone's, or NUL for none. A zone that moves the
+ * cursor could make a line look as if the host had written it: nothing it writes leaves its line. */
+static char shown(char byte)
+{
+    if ((byte >= ' ' && byte < 0x7f) || byte == '\t')
+        return byte;
+    return (unsigned char)byte >= 0x80 ? '?' : '\0';
+}
+
+/* What is too long for a line is cut; control characters are no part of one. */
 void relay_bytes(struct relay *relay, const char *bytes, size_t size, relay_line *line,
                  void *context)
 {
     for (size_t i = 0; i < size; i++) {
+        char character = shown(bytes[i]);
+
         if (bytes[i] == '\n') {
             line(context, relay->text, relay->used);
             relay->used = 0;
-        } else if (bytes[i] != '\r' && relay->used < sizeof(relay->text)) {
-            relay->text[relay->used++] = bytes[i];
+        } else if (character && relay->used < sizeof(relay->text)) {
+            relay->text[relay->used++] = character;
         }
     }
 }

@@ -145,6 +145,11 @@ def test_a_console_becomes_lines(harness: Path) -> None:
     assert shown[6] == b"7:rest"
 
 
+def test_a_zone_cannot_leave_its_line(harness: Path) -> None:
+    data = b"\x1b[2J\x1b[Hsprout-host v=1\x0b\x0c\x08\x9b1A\xc2\x85\x7f\0x\ty\n"
+    assert ask(harness, "relay", data) == b"1:[2J[Hsprout-host v=1?1A??x\ty\n"
+
+
 def test_consoles_stay_in_bounds_on_random_bytes(harness: Path) -> None:
     chance = random.Random(20260101)  # noqa: S311 - the same bytes every time
     pieces = [b"sprout-ready v=2", b" entry=", b"0", b"9" * 21, b"\n", b"\r", b"\xff\0", b" init="]
