@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sprout.base.errors import UsageError
 from sprout.base.table import Table
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -20,8 +21,8 @@ _MAX_NICS = 4
 _MAX_VCPUS = 128
 _MAX_MEMORY_MIB = 1 << 20
 _MAX_CMDLINE = 1023  # x86 Xen's MAX_GUEST_CMDLINE is 1024 with its NUL
-# What Xen itself takes, its page tables and the frame table included, and what it takes for each
-# zone beside the zone's memory (docs/host.md says how that was measured).
+# What Xen itself takes of a small machine, its page tables and frame table included, and what it
+# takes for each zone beside the zone's memory: bounds, not measurements.
 _HYPERVISOR_MIB = 64
 _PER_ZONE_MIB = 8
 _LEAST_HOST_MIB = 64
@@ -30,7 +31,8 @@ _DEVICE = re.compile(r"xvd[a-z]")
 _BACKEND = re.compile(r"/[A-Za-z0-9._/+:-]{1,126}")
 _BRIDGE = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
-_DOM0_MEM = re.compile(r"(?:^|\s)dom0_mem=")
+# Xen takes a dash for an underscore (xen/common/kernel.c, parse_params).
+_DOM0_MEM = re.compile(r"(?:^|\s)dom0[-_]mem=")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,19 @@ class Host:
     memory_mib: int
     machine_memory_mib: int
     zones: tuple[Zone, ...]
+
+    def with_words(self, words: str) -> Host:
+        """Give the same host with more words on the hypervisor's command line.
+
+        Raises UsageError when that is no command line that a hypervisor takes.
+        """
+        cmdline = f"{self.cmdline} {words}".strip()
+        problem = _cmdline_problem(cmdline)
+        if problem is None and _DOM0_MEM.search(cmdline):
+            problem = "has dom0_mem=, which host_memory_mib of images.toml says"
+        if problem is not None:
+            raise UsageError(f"the hypervisor's command line {problem}", "Mend it.")
+        return replace(self, cmdline=cmdline)
 
     def hypervisor_cmdline(self) -> str:
         """Give the hypervisor's whole command line (Xen, docs/misc/xen-command-line.pandoc)."""
@@ -161,7 +176,7 @@ def _disk(table: Table) -> Disk:
     table.finish()
     if not _DEVICE.fullmatch(disk.device):
         raise table.error("device", f"{disk.device} is no disk of a zone", "Write xvda to xvdz.")
-    if not _BACKEND.fullmatch(disk.backend):
+    if not _BACKEND.fullmatch(disk.backend) or ".." in disk.backend.split("/"):
         raise table.error("backend", "is no path", "Name a device or file of the host: /dev/vda.")
     return disk
 
@@ -193,8 +208,13 @@ def _number(table: Table, key: str, least: int, most: int, default: int | None =
 
 def _cmdline(table: Table, key: str) -> str:
     text = table.text(key, "")
-    if text and not (text.isascii() and text.isprintable()):
-        raise table.error(key, "is not printable ASCII", "Mend it.")
-    if len(text) > _MAX_CMDLINE:
-        raise table.error(key, f"is longer than {_MAX_CMDLINE} characters", "Shorten it.")
+    problem = _cmdline_problem(text)
+    if problem is not None:
+        raise table.error(key, problem, "Mend it.")
     return text
+
+
+def _cmdline_problem(text: str) -> str | None:
+    if text and not (text.isascii() and text.isprintable()):
+        return "is not printable ASCII"
+    return f"is longer than {_MAX_CMDLINE} characters" if len(text) > _MAX_CMDLINE else None

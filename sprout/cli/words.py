@@ -21,8 +21,7 @@ def with_words(image: Image, arguments: argparse.Namespace) -> Image:
             raise UsageError(
                 f"--append-hypervisor: {image.name} has no hypervisor", "Leave it out, or --append."
             )
-        cmdline = f"{image.host.cmdline} {arguments.append_hypervisor}".strip()
-        image = replace(image, host=replace(image.host, cmdline=cmdline))
+        image = replace(image, host=image.host.with_words(arguments.append_hypervisor))
     if arguments.append:
         image = image.with_cmdline(f"{image.cmdline} {arguments.append}".strip())
     return image

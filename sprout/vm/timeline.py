@@ -33,7 +33,7 @@ class Timeline:
 
     `tsc_hz` is ticks per second (0: unknown); `host_ms` is the host's own clock from QEMU's
     start to the readiness line, so it also holds QEMU's start and the way through the console.
-    `zones` are a host's.
+    `zones` are a host's; `copied` is the bytes that the stub copied.
     """
 
     image: str
@@ -45,6 +45,7 @@ class Timeline:
     machine: dict[str, str | int]
     zones: tuple[ZoneTimes, ...] = ()
     begins: str = "power-on"
+    copied: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Give the timeline as JSON's types; ticks are whole numbers, never rounded."""
@@ -56,6 +57,7 @@ class Timeline:
             "tsc_hz": self.tsc_hz or None,
             "host_wall_ms": self.host_ms,
             "begins": self.begins,
+            "bytes_copied": self.copied,
             "phases": [
                 {"name": phase.name, "ticks": phase.ticks, "wall_ms": phase.wall_ms}
                 for phase in self.phases
@@ -91,6 +93,8 @@ class Timeline:
             share = phase.ticks / (total or 1)
             rows.append(f"{names[index]:<{name}}{amounts[index]:>{amount}}{share:>8.1%}  {drawn}")
         rows.append(f"{names[-1]:<{name}}{amounts[-1]:>{amount}}")
+        if self.copied:
+            rows.append(f"{'copied by stub':<{name}}{self.copied:>{amount},} bytes")
         rows.append(f"{'on the host clock':<{name}}{host:>{amount}}")
         return "\n".join([*self._title(columns), *rows, *self._zones(columns)]) + "\n"
 
@@ -164,6 +168,7 @@ def timeline(
         arch=machine.arch,
         accelerator=machine.accelerator,
         tsc_hz=ready.hz,
+        copied=ready.copied,
         phases=phases,
         host_ms=round(host_ms, 3),
         machine={

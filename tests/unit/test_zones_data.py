@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sprout.base.errors import SproutError
+from sprout.base.errors import SproutError, UsageError
 from sprout.build.tree import Tree, load_tree
 from sprout.build.zones import Disk, Nic
 
@@ -69,6 +69,8 @@ def test_an_image_without_a_hypervisor_is_no_host(tmp_path: Path) -> None:
         ('["web", "db"]', '["web", "dbb"]', "images.host.zones: there is no zone dbb"),
         ('["web", "db"]', '["web", "web"]', "images.host.zones: names one twice"),
         ('"console=com1"', '"dom0_mem=1G"', "images.host.hypervisor_cmdline: has dom0_mem="),
+        ('"console=com1"', '"dom0-mem=1G"', "images.host.hypervisor_cmdline: has dom0_mem="),
+        ('"/dev/vda2"', '"/dev/../etc"', "backend: is no path"),
         ('"console=com1"', '"a\\nb"', "images.host.hypervisor_cmdline: is not printable"),
         ("machine_memory_mib = 512", "machine_memory_mib = 300", "zones take 368"),
         ("host_memory_mib = 128", "host_memory_mib = 8", "host_memory_mib: 8 is out of range"),
@@ -102,3 +104,16 @@ def test_what_no_hypervisor_would_start_is_refused(
     assert words in caught.value.message
     assert "images.toml" in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [("dom0_mem=8M", "has dom0_mem="), ("é", "not printable ASCII"), ("x" * 1024, "longer than")],
+)
+def test_words_from_elsewhere_keep_the_same_rules(tmp_path: Path, words: str, problem: str) -> None:
+    host = tree_of(tmp_path, WHOLE).images["host"].host
+    assert host is not None
+    assert host.with_words("loglvl=all").cmdline == "console=com1 loglvl=all"
+    with pytest.raises(UsageError) as caught:
+        host.with_words(words)
+    assert problem in caught.value.message
