@@ -267,7 +267,7 @@ def test_slowed_function_of_the_stub_is_named(
     sprout: Sprout, uefi: Measurement, checkout: Path, tmp_path: Path
 ) -> None:
     main = checkout / "sprout/stub/main.c"
-    text = main.read_text().replace("\nstatic struct failure prepare", PLANTED_STUB)
+    text = main.read_text().replace("\nstatic struct failure prepare", PLANTED_STUB, 1)
     call = "    failure = find_itself(handover, &self);"
     call = call if call in text else "    struct failure failure = find_itself(handover, &self);"
     assert call in text
