@@ -132,9 +132,9 @@ def measure_host(
 
 def _symbols(subject: HostSubject, firmware: Path) -> HostSymbols:
     # The distribution's own hypervisor comes without symbols.
-    hypervisor = subject.hypervisor / "vmlinux"
+    hypervisor = read_elf(subject.hypervisor / "vmlinux")
     return HostSymbols(
-        hypervisor=read_elf(hypervisor) if hypervisor.stat().st_size else None,
+        hypervisor=hypervisor if hypervisor.addresses else None,
         kernel=read_system_map(subject.kernel / "System.map"),
         zone=read_system_map(subject.zone_kernel / "System.map"),
         stub=read_table(subject.stub_symbols),
