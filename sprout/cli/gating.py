@@ -100,13 +100,17 @@ def _check(arguments: argparse.Namespace, tree: Tree) -> list[str]:
         _check_accept(arguments)
     elif arguments.reason is not None:
         raise UsageError("--reason goes with --accept", "Add --accept, or leave it out.")
-    hosts = [name for name, image in tree.images.items() if image.host is not None]
-    images = list(dict.fromkeys(arguments.images))
-    images = images or [name for name in tree.images if name not in hosts]
+    images = list(dict.fromkeys(arguments.images)) or _bootable(tree, arguments.boot)
     if arguments.svg is not None and (len(images) != 1 or arguments.boot in (None, "both")):
         hint = "Name one IMAGE, and --boot uefi or --boot pvh."
         raise UsageError("--svg draws one image's one way of booting", hint)
     return images
+
+
+def _bootable(tree: Tree, boot: str | None) -> list[str]:
+    """Give the images that can be booted in the way that is asked for."""
+    anyhow = boot in (None, "both", _HOSTS)
+    return [name for name, image in tree.images.items() if anyhow or image.host is None]
 
 
 def _pairs(tree: Tree, images: Sequence[str], boots: Sequence[str]) -> list[Name]:

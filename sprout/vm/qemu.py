@@ -25,6 +25,10 @@ _CONSOLE = "/dev/stdout"
 # they are told not to (edk2, OvmfPkg, PlatformBootManagerLib). Our stub is to use it.
 _KEEP_ATTRIBUTES = "name=opt/org.tianocore/UninstallMemAttrProtocol,string=n"
 
+# Since then a page is locked while it is translated. Before, a processor could go on with code that
+# another had just replaced: a kernel that patches itself now and then died of a stale INT3.
+_LOCKED_TRANSLATION = (8, 1, 0)
+
 
 @dataclass(frozen=True)
 class Qemu:
@@ -132,7 +136,7 @@ def arguments(qemu: Qemu, machine: Machine, *, variables: Path | None) -> list[s
         *(("-device", "amd-iommu") if machine.iommu else ()),
         *("-chardev", f"socket,id=qmp,fd={_QMP_FD}", "-mon", "chardev=qmp,mode=control"),
         *("-chardev", f"file,id=console,path={_CONSOLE}", "-serial", "chardev:console"),
-        *_emulation(machine),
+        *_emulation(qemu, machine),
         *_firmware(machine.firmware, variables),
         *_disk(machine),
         *_direct(machine.direct),
@@ -144,11 +148,14 @@ def _machine_type(machine: Machine) -> str:
     return f"{machine.machine_type},smm=on" if smm else machine.machine_type
 
 
-def _emulation(machine: Machine) -> list[str]:
+def _emulation(qemu: Qemu, machine: Machine) -> list[str]:
     counting = machine.counting
     if counting is None:
+        accelerator = machine.accelerator
+        if accelerator == "tcg" and machine.cpus > 1 and qemu.version < _LOCKED_TRANSLATION:
+            accelerator = "tcg,thread=single"
         # Without entropy the guest's first use of random numbers may wait for it.
-        words = ["-accel", machine.accelerator, "-device", _virtio("virtio-rng-pci", machine)]
+        words = ["-accel", accelerator, "-device", _virtio("virtio-rng-pci", machine)]
         return [*words, "-fw_cfg", _KEEP_ATTRIBUTES]
     files = f"config={_escaped(counting.config)},out={_escaped(counting.out)}"
     return [

@@ -8,6 +8,7 @@ import os
 import pty
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -43,6 +44,8 @@ class Bench:
         self.asked: list[str] = []
         shutil.rmtree(root / "ci")  # this checkout's own budgets and baseline
         (root / "ci").mkdir()
+        self.images = (root / "images.toml").read_text()
+        (root / "images.toml").write_text(self.images[: self.images.index("# A host:")])
         (root / "ci/budgets.toml").write_text("\n".join(map(template, (WORSE, PVH))))
 
     @property
@@ -52,7 +55,7 @@ class Bench:
     def run(self, *words: str) -> int:
         def measure(image: str, boot: str) -> Measurement:
             self.asked.append(f"{image} {boot}")
-            return self.now[boot]
+            return replace(self.now[boot], image=image)
 
         def measure_base(root: Path, now: Measurement) -> Measurement:
             self.asked.append(f"base {now.boot} {(root / 'marker').read_text()}")
@@ -95,6 +98,18 @@ def test_gate_passes_what_equals_the_baseline(bench: Bench, printed: Printed) ->
     assert bench.asked == ["zone uefi", "zone pvh"]
     first = "nothing grew: zone (uefi and pvh) within budget, equal to the baseline"
     assert printed().splitlines()[0] == first
+
+
+def test_gate_takes_a_host_that_has_one_way_to_boot(bench: Bench, printed: Printed) -> None:
+    (bench.root / "images.toml").write_text(bench.images)
+    assert bench.run() == 1
+    assert bench.asked == ["zone uefi", "zone pvh", "host uefi"]
+    assert printed().splitlines()[0] == "host (uefi): there is no budget"
+    bench.asked.clear()
+    assert bench.run("--boot", "pvh") == 0
+    assert bench.asked == ["zone pvh"]
+    with pytest.raises(UsageError, match="host: only firmware starts a hypervisor"):
+        bench.run("host", "--boot", "pvh")
 
 
 def test_gate_fails_and_names_the_culprit_first(bench: Bench, printed: Printed) -> None:

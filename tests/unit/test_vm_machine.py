@@ -56,6 +56,26 @@ def test_secure_firmware_keeps_its_variables_from_the_guest(qemu: Qemu, machine:
     assert "-global" not in plain
 
 
+@pytest.mark.parametrize(
+    ("version", "cpus", "accelerator"),
+    [
+        ((7, 2, 22), 2, "tcg,thread=single"),
+        ((8, 0, 5), 2, "tcg,thread=single"),
+        ((8, 1, 0), 2, "tcg"),
+        ((7, 2, 22), 1, "tcg"),
+    ],
+)
+def test_old_qemu_does_not_emulate_processors_beside_each_other(
+    qemu: Qemu, machine: Machine, version: tuple[int, int, int], cpus: int, accelerator: str
+) -> None:
+    command = arguments(
+        replace(qemu, version=version),
+        replace(machine, cpus=cpus),
+        variables=Path("/proc/self/fd/9"),
+    )
+    assert command[command.index("-accel") + 1] == accelerator
+
+
 @pytest.mark.parametrize("change", [{"cpus": 0}, {"memory_mib": 1}])
 def test_impossible_machine_is_wrong_usage(
     qemu: Qemu, machine: Machine, change: dict[str, int]
