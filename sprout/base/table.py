@@ -88,10 +88,11 @@ class Table:
             return []
         values = self._get(key, list, "an array of tables")
         found = []
+        name = f"{self.name}.{key}" if self.name else key
         for index, value in enumerate(values):
             if not isinstance(value, dict):
                 raise self.error(key, "is not an array of tables", f"Write [[{key}]] instead.")
-            found.append(Table(self.where, f"{key}[{index}]", value))
+            found.append(Table(self.where, f"{name}[{index}]", value))
         return found
 
     def items(self) -> Iterator[tuple[str, Table]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sprout import __version__
+from sprout.base.errors import SproutError
 from sprout.base.files import read_bounded, scratch_prefix
 from sprout.build.tree import Image
 from sprout.build.zone_parts import ZoneParts, zone_entries
@@ -18,24 +19,28 @@ from sprout.build.zones import Host
 from sprout.format.sbat import fill_sbat
 from sprout.image.host import HostParts, build_host_image
 from sprout.image.uki import MAX_IMAGE_BYTES, build_image
-from sprout.initramfs.cpio import Entry, write_cpio
+from sprout.initramfs.cpio import Entry, read_cpio, write_cpio
 from sprout.kernel.modules import read_modules
 from sprout.kernel.reserve import insert_certificate
 from sprout.kernel.xen_tools import check_interfaces
 
 _MAX_METADATA_BYTES = 1 << 20
+# Where a hypervisor looks for it (Xen, xen/arch/x86/cpu/microcode/core.c).
+_MICROCODE = {f"kernel/x86/microcode/{name}.bin" for name in ("AuthenticAMD", "GenuineIntel")}
 
 
 @dataclass(frozen=True)
 class HypervisorParts:
     """The files of an image of a host beside those of its kernel: directories that steps made.
 
-    `tools` is where the tools were built that the initramfs holds; `zones` are by their names.
+    `tools` is where the tools were built that the initramfs holds; `zones` are by their names;
+    `microcode` is the archive that holds it, or None.
     """
 
     kernel: Path
     tools: Path
     zones: dict[str, ZoneParts]
+    microcode: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -133,13 +138,23 @@ def _host_parts(
     host: Host, parts: Ingredients, hypervisor: HypervisorParts, initramfs: Path
 ) -> HostParts:
     check_interfaces(_metadata(hypervisor.kernel), _metadata(hypervisor.tools))
+    if hypervisor.microcode is not None:
+        _check_microcode(hypervisor.microcode, f"initramfs/{host.microcode}.toml")
     return HostParts(
         stub=parts.stub,
         hypervisor=hypervisor.kernel / "image",
         hypervisor_cmdline=host.hypervisor_cmdline(),
         kernel=parts.kernel / "elf",
         initramfs=initramfs,
+        microcode=hypervisor.microcode,
     )
+
+
+def _check_microcode(archive: Path, definition: str) -> None:
+    files = {entry.name for entry in read_cpio(read_bounded(archive, MAX_IMAGE_BYTES), archive)}
+    if not files & _MICROCODE:
+        names = " or ".join(sorted(_MICROCODE))
+        raise SproutError(f"{definition}: holds no microcode", f"List {names} in it.")
 
 
 def _kernel(work: Path, parts: Ingredients, module_key: ModuleKey | None) -> Path:

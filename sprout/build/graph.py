@@ -96,6 +96,7 @@ def load_graph(tree: Tree, settings: Settings) -> Graph:
     Raises SproutError for anything wrong in the tree's data.
     """
     memo = Memo(cache_root() / "memo.json")
+    _check_spare_zones(tree)
     steps: dict[str, Step] = {}
     _add(steps, _stub_step(tree, memo))
     _add(steps, _counter_step(tree, memo))
@@ -125,14 +126,30 @@ def _flavors(tree: Tree, image: Image) -> list[Flavor]:
     return [load_compiled_flavor(tree, name, kind) for name, kind in dict.fromkeys(wanted)]
 
 
+def _check_spare_zones(tree: Tree) -> None:
+    """Refuse a zone that names what is not there, before an image wants to start it."""
+    for zone in tree.zones.values():
+        load_compiled_flavor(tree, zone.flavor, "linux")
+        assemble.inputs(tree.root / "initramfs" / f"{zone.initramfs}.toml")
+
+
 def _add_initramfs(tree: Tree, image: Image, steps: dict[str, Step], memo: Memo) -> None:
     """Add the steps that pack the image's initramfs, and those of its zones."""
     zones = image.host.zones if image.host is not None else ()
-    for zone in zones:
-        _add(steps, _initramfs_step(tree, zone.initramfs, None, memo))
+    lists = [zone.initramfs for zone in zones]
+    if image.host is not None and image.host.microcode is not None:
+        lists.append(image.host.microcode)
+    for name in lists:
+        _add(steps, _initramfs_step(tree, name, None, memo))
     definition = tree.root / "initramfs" / f"{image.initramfs}.toml"
     tools = None
-    if image.host is not None and assemble.needs_tools(definition):
+    if assemble.needs_tools(definition):
+        if image.host is None:
+            raise SproutError(
+                f"images.toml: images.{image.name}.initramfs: {image.initramfs} holds the tools of "
+                "a hypervisor, and the image has none",
+                'Add hypervisor = "xen", or name another initramfs.',
+            )
         tools = steps[f"{image.host.flavor}-tools"]
     step = _initramfs_step(tree, image.initramfs, tools, memo)
     if steps.setdefault(step.name, step).key != step.key:
@@ -146,6 +163,7 @@ def _add_initramfs(tree: Tree, image: Image, steps: dict[str, Step], memo: Memo)
 def _ingredients(tree: Tree, image: Image, steps: dict[str, Step]) -> Ingredients:
     hypervisor = None
     if image.host is not None:
+        microcode = image.host.microcode
         hypervisor = HypervisorParts(
             kernel=steps[f"{image.host.flavor}-kernel"].directory,
             tools=steps[f"{image.host.flavor}-tools"].directory,
@@ -156,6 +174,7 @@ def _ingredients(tree: Tree, image: Image, steps: dict[str, Step]) -> Ingredient
                 )
                 for zone in image.host.zones
             },
+            microcode=steps[f"{microcode}-initramfs"].files()[0] if microcode else None,
         )
     return Ingredients(
         stub=steps["stub"].files()[0],
@@ -221,6 +240,8 @@ def _image_step(tree: Tree, image: Image, steps: dict[str, Step], memo: Memo) ->
         needs += [f"{image.host.flavor}-kernel", f"{image.host.flavor}-tools"]
         for zone in image.host.zones:
             needs += [f"{zone.flavor}-kernel", f"{zone.initramfs}-initramfs"]
+        if image.host.microcode is not None:
+            needs.append(f"{image.host.microcode}-initramfs")
     needs = list(dict.fromkeys(needs))
     ingredients = _ingredients(tree, image, steps)
     parts = {

@@ -46,11 +46,15 @@ class Image:
 
 @dataclass(frozen=True)
 class Tree:
-    """What `images.toml` says; `epoch` is SOURCE_DATE_EPOCH for every artifact."""
+    """What `images.toml` says; `epoch` is SOURCE_DATE_EPOCH for every artifact.
+
+    `zones` are all of them, those too that no image starts.
+    """
 
     root: Path
     epoch: int
     images: dict[str, Image]
+    zones: dict[str, Zone]
 
     @property
     def build(self) -> Path:
@@ -76,7 +80,7 @@ def load_tree(root: Path) -> Tree:
     table.finish()
     if not images:
         raise table.error("images", "names no image", "Add an [images.NAME] table.")
-    return Tree(root, epoch, images)
+    return Tree(root, epoch, images, zones)
 
 
 def _image(name: str, table: Table, zones: Mapping[str, Zone]) -> Image:

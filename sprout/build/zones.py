@@ -7,7 +7,7 @@ start is not to be found out on the machine.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sprout.base.errors import UsageError
@@ -31,6 +31,7 @@ _DEVICE = re.compile(r"xvd[a-z]")
 _BACKEND = re.compile(r"/[A-Za-z0-9._/+:-]{1,126}")
 _BRIDGE = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+_NO_MAC = "00:00:00:00:00:00"
 # Xen takes a dash for an underscore (xen/common/kernel.c, parse_params).
 _DOM0_MEM = re.compile(r"(?:^|\s)dom0[-_]mem=")
 
@@ -72,7 +73,8 @@ class Host:
     """What makes a boot image one of a host: its hypervisor, and the zones that it starts.
 
     `cmdline` is the hypervisor's; `memory_mib` what the host's own kernel (dom0) gets;
-    `machine_memory_mib` the least memory of a machine that the image is meant for.
+    `machine_memory_mib` the least memory of a machine that the image is meant for; `microcode` the
+    initramfs list that holds the processors' microcode, or None.
     """
 
     flavor: str
@@ -80,6 +82,7 @@ class Host:
     memory_mib: int
     machine_memory_mib: int
     zones: tuple[Zone, ...]
+    microcode: str | None = None
 
     def with_words(self, words: str) -> Host:
         """Give the same host with more words on the hypervisor's command line.
@@ -114,7 +117,13 @@ def load_host(table: Table, zones: Mapping[str, Zone]) -> Host | None:
     machine has.
     """
     if not table.has("hypervisor"):
-        for key in ("hypervisor_cmdline", "host_memory_mib", "machine_memory_mib", "zones"):
+        for key in (
+            "hypervisor_cmdline",
+            "host_memory_mib",
+            "machine_memory_mib",
+            "zones",
+            "microcode",
+        ):
             if table.has(key):
                 raise table.error(key, "needs a hypervisor", 'Add hypervisor = "xen".')
         return None
@@ -131,9 +140,11 @@ def load_host(table: Table, zones: Mapping[str, Zone]) -> Host | None:
         memory_mib=_number(table, "host_memory_mib", _LEAST_HOST_MIB, _MAX_MEMORY_MIB),
         machine_memory_mib=_number(table, "machine_memory_mib", _LEAST_HOST_MIB, _MAX_MEMORY_MIB),
         zones=tuple(zones[name] for name in names),
+        microcode=_name(table, "microcode") if table.has("microcode") else None,
     )
     if _DOM0_MEM.search(host.cmdline):
         raise table.error("hypervisor_cmdline", "has dom0_mem=", "Say host_memory_mib instead.")
+    _check_shared(host.zones, table)
     taken = _HYPERVISOR_MIB + host.memory_mib
     taken += sum(zone.memory_mib + _PER_ZONE_MIB for zone in host.zones)
     if taken > host.machine_memory_mib:
@@ -143,6 +154,23 @@ def load_host(table: Table, zones: Mapping[str, Zone]) -> Host | None:
             "Give zones or host less, or mean the image for larger machines.",
         )
     return host
+
+
+def _check_shared(zones: Sequence[Zone], table: Table) -> None:
+    """Refuse what two zones of one host cannot both have."""
+    disks: dict[str, tuple[str, bool]] = {}
+    nics: dict[str, str] = {}
+    for zone in zones:
+        for disk in zone.disks:
+            name, writable = disks.setdefault(disk.backend, (zone.name, disk.writable))
+            if name != zone.name and (writable or disk.writable):
+                problem = f"{name} and {zone.name} share {disk.backend}, and one of them writes"
+                raise table.error("zones", problem, "Give each a disk of its own.")
+        for nic in zone.nics:
+            name = nics.setdefault(nic.mac, zone.name)
+            if name != zone.name:
+                problem = f"{name} and {zone.name} both have the address {nic.mac}"
+                raise table.error("zones", problem, "Give each an address of its own.")
 
 
 def _zone(name: str, table: Table) -> Zone:
@@ -164,6 +192,7 @@ def _zone(name: str, table: Table) -> Zone:
         raise table.error("type", f"{zone.type} is no type", f"Write {' or '.join(TYPES)}.")
     for key, values, most in (
         ("disks", [disk.device for disk in zone.disks], _MAX_DISKS),
+        ("disks", [disk.backend for disk in zone.disks], _MAX_DISKS),
         ("nics", [nic.mac for nic in zone.nics], _MAX_NICS),
     ):
         if len(values) > most or len(set(values)) != len(values):
@@ -187,7 +216,7 @@ def _nic(table: Table) -> Nic:
     if not _BRIDGE.fullmatch(nic.bridge):
         raise table.error("bridge", "is no interface's name", "Write e.g. br0.")
     # The lowest bit of the first byte makes it a group's address (IEEE 802, section 8.2.2).
-    if not _MAC.fullmatch(nic.mac) or int(nic.mac[:2], 16) & 1:
+    if not _MAC.fullmatch(nic.mac) or int(nic.mac[:2], 16) & 1 or nic.mac == _NO_MAC:
         raise table.error("mac", "is no station's address", "Write e.g. 00:16:3e:00:00:01.")
     return nic
 

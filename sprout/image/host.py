@@ -27,6 +27,7 @@ HYPERVISOR_CMDLINE = ".hvcmd"
 MICROCODE = ".ucode"
 # Xen cuts its own command line without a word (xen/common/kernel.c, opt: 1,024 bytes).
 _MAX_HYPERVISOR_CMDLINE = 1023
+_SCAN = "ucode=scan "  # what the stub puts before it for microcode
 _MAX_HOST_CMDLINE = 1023  # Xen, MAX_GUEST_CMDLINE
 
 
@@ -70,7 +71,8 @@ def build_host_image(
             f"{parts.kernel}: its notes do not say that it can be Xen's host",
             "Ask for CONFIG_XEN_DOM0=y in its flavor.",
         )
-    check_text("hypervisor_cmdline", parts.hypervisor_cmdline, _MAX_HYPERVISOR_CMDLINE)
+    room = _MAX_HYPERVISOR_CMDLINE - (len(_SCAN) if parts.microcode else 0)
+    check_text("hypervisor_cmdline", parts.hypervisor_cmdline, room)
     check_text("command line", cmdline, _MAX_HOST_CMDLINE)
     microcode = read_bounded(parts.microcode, MAX_IMAGE_BYTES) if parts.microcode else b""
     sections = [

@@ -97,6 +97,33 @@ def test_host_as_pvh(host: Host) -> None:
     assert b"first init" in output.stdout
 
 
+MICROCODE = """[[file]]
+path = "kernel/x86/microcode/AuthenticAMD.bin"
+source = "microcode/amd.bin"
+"""
+
+
+def test_microcode_reaches_the_hypervisor(tree: Path) -> None:
+    images = tree / "images.toml"
+    text = images.read_text()
+    line = 'hypervisor = "xen"\n'
+    images.write_text(text.replace(line, f'{line}microcode = "microcode"\n'))
+    (tree / "initramfs/microcode").mkdir()
+    # A processor update's own shape is the hypervisor's to judge: emulated ones take none.
+    (tree / "initramfs/microcode/amd.bin").write_bytes(b"DMA\0" + bytes(4096))
+    listed = tree / "initramfs/microcode.toml"
+    listed.write_text(MICROCODE.replace("AuthenticAMD", "other"))
+    assert_one_error(
+        command("--tree", tree, "build", "host-image"),
+        "initramfs/microcode.toml: holds no microcode",
+    )
+    listed.write_text(MICROCODE)
+    output = command("--tree", tree, "boot", "host", "--accel", "tcg", "--console")
+    assert output.status == 0, output.stderr.decode()
+    assert b"Command line: ucode=scan console=com1" in output.stdout + output.stderr
+    assert b"first init" in output.stdout
+
+
 def test_every_byte_is_covered_by_the_signature(host: Host, tmp_path: Path) -> None:
     keys = Keys()
     image = host.image.read_bytes()

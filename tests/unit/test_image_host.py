@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,11 @@ def test_a_command_line_that_xen_would_cut_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SproutError) as caught:
         build(tmp_path, parts_of(tmp_path), cmdline="x" * 1024)
     assert "command line: 1,024 bytes" in caught.value.message
+
+
+def test_words_for_microcode_count_too(tmp_path: Path) -> None:
+    parts = replace(parts_of(tmp_path), hypervisor_cmdline="x" * 1013)
+    with pytest.raises(SproutError) as caught:
+        build(tmp_path, parts)
+    assert "hypervisor_cmdline: 1,013 bytes" in caught.value.message
+    build(tmp_path, replace(parts, microcode=None))

@@ -39,6 +39,8 @@ initramfs = "zone"
 type = "pvh"
 memory_mib = 96
 """
+WRITES_TOO = 'memory_mib = 96\ndisks = [{device = "xvda", backend = "/dev/vda2"}]'
+ADDRESS_TOO = 'memory_mib = 96\nnics = [{bridge = "br0", mac = "00:16:3e:00:00:01"}]'
 
 
 def tree_of(folder: Path, text: str) -> Tree:
@@ -88,6 +90,15 @@ def test_an_image_without_a_hypervisor_is_no_host(tmp_path: Path) -> None:
         ('"br0"', '"a b"', "bridge: is no interface's name"),
         ('"00:16:3e:00:00:01"', '"01:16:3e:00:00:01"', "mac: is no station's address"),
         ('cmdline = "quiet"', f'cmdline = "{"x" * 1024}"', "cmdline: is longer than 1023"),
+        ("memory_mib = 96", WRITES_TOO, "zones: web and db share /dev/vda2, and one of them"),
+        ("memory_mib = 96", ADDRESS_TOO, "web and db both have the address 00:16:3e:00:00:01"),
+        ('"00:16:3e:00:00:01"', '"00:00:00:00:00:00"', "zones.web.nics[0].mac: is no station's"),
+        ('hypervisor = "xen"\n', 'hypervisor = "xen"\nmicrocode = "A"\n', "microcode: is no name"),
+        (
+            "disks = [",
+            'disks = [{device = "xvdb", backend = "/dev/vda2"}, ',
+            "zones.web.disks: has one twice",
+        ),
         (
             "disks = [",
             'disks = [{device = "xvda", backend = "/dev/vda1"}, ',
