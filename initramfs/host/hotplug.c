@@ -74,6 +74,32 @@ static bool failed(const char *what, int error)
     return false;
 }
 
+/* Takes a loop device for the file; another process may take the free one first. Gives it open, or
+ * -1 with its name in `node`. */
+static int take_loop_device(int control, int file, int flags, struct line *node)
+{
+    for (;;) {
+        int number = ioctl(control, LOOP_CTL_GET_FREE);
+        int device, error;
+
+        node->used = 0;
+        line_text(node, number < 0 ? LOOP_CONTROL : "/dev/loop");
+        if (number >= 0)
+            line_number(node, (uint64_t)number);
+        node->text[node->used] = '\0';
+        if (number < 0)
+            return -1;
+        device = open(node->text, flags);
+        if (device < 0 || ioctl(device, LOOP_SET_FD, file) == 0)
+            return device;
+        error = errno;
+        close(device);
+        errno = error;
+        if (error != EBUSY)
+            return -1;
+    }
+}
+
 /* A file gets a loop device, which is read-only when the file was opened so; gives its number, or 0
  * after it has said why there is none. */
 static dev_t loop_device(const char *path, bool writable)
@@ -81,20 +107,16 @@ static dev_t loop_device(const char *path, bool writable)
     int flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC;
     int control = open(LOOP_CONTROL, O_RDWR | O_CLOEXEC);
     int file = open(path, flags);
-    int number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
     struct line node = {.used = 0};
     struct stat status;
     int device;
 
-    if (file < 0 || number < 0) {
+    if (control < 0 || file < 0) {
         failed(file < 0 ? path : LOOP_CONTROL, errno);
         return 0;
     }
-    line_text(&node, "/dev/loop");
-    line_number(&node, (uint64_t)number);
-    node.text[node.used] = '\0';
-    device = open(node.text, flags);
-    if (device < 0 || ioctl(device, LOOP_SET_FD, file) < 0 || fstat(device, &status) < 0) {
+    device = take_loop_device(control, file, flags, &node);
+    if (device < 0 || fstat(device, &status) < 0) {
         failed(node.text, errno);
         return 0;
     }
