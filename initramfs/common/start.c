@@ -66,6 +66,7 @@ static _Noreturn void become(char **words, int output, int report)
 
     setsid();
     if (output >= 0) {
+        dup2(output, STDIN_FILENO); /* one end of a pair is read from, too */
         dup2(output, STDOUT_FILENO);
         dup2(output, STDERR_FILENO);
     }

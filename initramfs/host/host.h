@@ -13,6 +13,9 @@ const char *zones_problem(const uint8_t *data, size_t size);
 bool read_zones(void);
 size_t zone_rows(const struct sprout_zone **rows);
 
+/* xl.c: starts a zone by Xen's own tool, where its row says so. */
+pid_t start_by_xl(const struct sprout_zone *row, int output);
+
 /* config.c: a whole file, or `full` where it had no room. */
 struct config {
     char text[8192];
@@ -20,6 +23,13 @@ struct config {
     bool full;
 };
 void format_config(struct config *config, const struct sprout_zone *row);
+
+/* launcher.c */
+enum launcher_event { ZONE_STARTED, ZONE_FAILED, ZONE_SHUT_DOWN, ZONE_ENDED };
+pid_t start_launcher(void);
+int launcher_channel(void);
+bool tell_launcher(const char *verb, size_t row);
+bool hear_launcher(void);
 
 /* store.c: the store's answers are cut to the size that is asked for, and end with a NUL. */
 bool store_connect(void);
@@ -35,6 +45,9 @@ struct line store_path(const char *head, uint64_t number, const char *tail);
 bool start_services(void);
 const char *service_of(pid_t child);
 void expect_services_to_end(void);
+enum service_end { OTHER, ENDED_FOR_GOOD, STARTED_AGAIN };
+enum service_end service_ended(pid_t child, int wait_status);
+void end_launcher(void);
 
 /* relay.c: cuts a console's bytes into lines. */
 struct relay {
@@ -56,6 +69,8 @@ int tail_open(struct tail *tail);
 void tail_read(struct tail *tail);
 void tail_close(struct tail *tail);
 void tail_say(struct tail *tail, char *tool);
+void say_of(const char *tool, const char *text);
+void say_zone(const char *zone, const char *what, const char *why);
 
 /* report.c */
 uint64_t in_host_ticks(uint64_t ticks, uint64_t hz, uint64_t host_hz);
@@ -70,14 +85,36 @@ void announce_host(void);
 
 /* zones.c */
 void begin_zones(void);
+void launcher_is_up(void);
+void launcher_is_gone(void);
+void zone_event(enum launcher_event event, uint64_t row, const char *rest);
 void zones_progress(void);
 bool zone_tool_ended(pid_t child, int wait_status);
-void say_zone(const char *zone, const char *what, int error);
-size_t zone_descriptors(int *descriptors, size_t most);
-void zone_readable(int descriptor);
 int64_t zones_next_ms(int64_t now);
 bool zones_running(void);
-void stop_starting_zones(void);
+void stop_zones(void);
+const char *zone_state(size_t row);
+const char *zone_why(size_t row);
+bool want_zone(size_t row);
+bool stop_zone(size_t row);
+
+/* control.c */
+void open_control(void);
+size_t control_descriptors(int *descriptors, size_t most);
+int64_t control_next_ms(int64_t now);
+bool control_readable(int descriptor);
+void tell_event(const char *event, const char *zone, const char *why);
+
+/* consoles.c: those of the zones, by their rows. */
+typedef void console_line(size_t row, const char *text, size_t size);
+void begin_consoles(const struct sprout_zone *rows, size_t count, console_line *line);
+void attach_consoles(void);
+bool has_console(size_t row);
+void read_console(size_t row);
+void drop_console(size_t row);
+size_t console_descriptors(int *descriptors, size_t most);
+bool console_readable(int descriptor);
+size_t console_kept(size_t row, const char **text);
 
 /* supervise.c */
 enum ending supervise_host(void);

@@ -1,5 +1,6 @@
 /* The host's init: starts what Xen's zones need, the zones in the order of their table, and looks
- * after them. It has no shell, runs no program but those of Xen, and takes nothing from outside.
+ * after them. It has no shell, runs no program but the launcher and those of Xen, and takes nothing
+ * from outside.
  *
  * Called as `poweroff` or `reboot`, which the kernel itself does, the same file tells PID 1; called
  * as a hotplug script, which xl does, it connects a zone's device (hotplug.c).
@@ -24,10 +25,7 @@ static bool prepare(uint64_t started)
         return false;
     open_console();
     begin_report(started);
-    if (!loopback_up() || !read_zones() || !start_services())
-        return false;
-    services_are_up();
-    return true;
+    return loopback_up() && read_zones() && start_services();
 }
 
 int main(int argc, char **argv)

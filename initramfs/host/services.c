@@ -9,11 +9,16 @@
 #include "host.h"
 
 #define LIMIT_MS 10000
+/* The launcher may end so often; who ends more often ends the host. */
+#define MOST_LAUNCHERS 5
+#define DOM0 "/usr/sbin/xen-init-dom0"
 
 static struct service {
     const char *name;
     pid_t child;
-} services[] = {{"xenstored", 0}, {"xenconsoled", 0}};
+} services[] = {{"xenstored", 0}, {"xenconsoled", 0}, {"launch", 0}};
+
+enum { STORE, CONSOLES, LAUNCHER };
 
 #define SERVICES (sizeof(services) / sizeof(services[0]))
 
@@ -82,17 +87,17 @@ static bool start_store(void)
         say("pipe", errno);
         return false;
     }
-    services[0].child = start_program(words, said[1]);
+    services[STORE].child = start_program(words, said[1]);
     close(said[1]);
     ready.fd = said[0];
-    if (services[0].child < 0)
+    if (services[STORE].child < 0)
         return false;
     if (poll(&ready, 1, LIMIT_MS) <= 0) {
         say("xenstored is not ready after 10 s", 0);
         return false;
     }
     if (read(said[0], &byte, 1) <= 0) {
-        if (ended_well("xenstored", services[0].child))
+        if (ended_well("xenstored", services[STORE].child))
             say("xenstored ended before it was ready", 0);
         return false;
     }
@@ -105,18 +110,22 @@ static bool start_store(void)
     return true;
 }
 
-/* Each says what failed; without one of them no zone can be started. */
-bool start_services(void)
+/* What Xen's own tools look for; an image that has them has the program that writes more of it. */
+static bool tell_store_of_host(void)
 {
-    static char *dom0[] = {"/usr/sbin/xen-init-dom0", NULL};
-    static char *consoles[] = {"/usr/sbin/xenconsoled", "-i", "--overflow-data=discard", NULL};
+    static char *dom0[] = {DOM0, NULL};
     struct tail last;
     pid_t child;
     int output;
     bool well;
 
-    if (!start_store())
+    if (access(DOM0, X_OK) < 0) {
+        if (store_write("/local/domain/0/name", "Domain-0") &&
+            store_write("/local/domain/0/domid", "0"))
+            return true;
+        say("xenstored does not answer", 0);
         return false;
+    }
     output = tail_open(&last);
     if (output < 0)
         return false;
@@ -124,10 +133,45 @@ bool start_services(void)
     close(output);
     well = child > 0 && ended_well("xen-init-dom0", child);
     tail_close(&last);
-    if (!well) {
+    if (!well)
         tail_say(&last, "xen-init-dom0");
+    return well;
+}
+
+/* Each says what failed; without one of them no zone can be started. */
+bool start_services(void)
+{
+    static char *consoles[] = {"/usr/sbin/xenconsoled", "-i", "--overflow-data=discard", NULL};
+
+    if (!start_store() || !tell_store_of_host())
         return false;
-    }
-    services[1].child = start_program(consoles, -1);
-    return services[1].child > 0;
+    services[CONSOLES].child = start_program(consoles, -1);
+    services[LAUNCHER].child = start_launcher();
+    return services[CONSOLES].child > 0 && services[LAUNCHER].child > 0;
+}
+
+/* Takes the end of a child. The launcher keeps nothing that would be lost, so that another one can
+ * take its place; without one of the others nothing can be told to zones. */
+enum service_end service_ended(pid_t child, int wait_status)
+{
+    static unsigned launchers;
+    const char *name = service_of(child);
+
+    if (!name)
+        return OTHER;
+    say_ended(name, wait_status);
+    if (child != services[LAUNCHER].child)
+        return ENDED_FOR_GOOD;
+    services[LAUNCHER].child = 0;
+    launcher_is_gone();
+    if (++launchers >= MOST_LAUNCHERS)
+        return ENDED_FOR_GOOD;
+    services[LAUNCHER].child = start_launcher();
+    return services[LAUNCHER].child > 0 ? STARTED_AGAIN : ENDED_FOR_GOOD;
+}
+
+void end_launcher(void)
+{
+    if (services[LAUNCHER].child > 0)
+        kill(services[LAUNCHER].child, SIGKILL);
 }

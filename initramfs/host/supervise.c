@@ -15,12 +15,11 @@
 #include "host.h"
 
 #define SHUTDOWN_MS 30000
-#define MAX_DESCRIPTORS (SPROUT_ZONES_MAX + 3)
+#define MAX_DESCRIPTORS (SPROUT_ZONES_MAX + 9)
 
 static bool ending_asked;
-static bool service_ended;
+static bool service_is_gone;
 static enum ending ending;
-static pid_t shutdown_tool;
 
 static int open_signals(void)
 {
@@ -40,15 +39,15 @@ static void reap(void)
     int status;
 
     while ((child = waitpid(-1, &status, WNOHANG)) > 0) {
-        const char *service = service_of(child);
-
-        if (service) {
-            say_ended(service, status);
-            service_ended = true;
-        } else if (child == shutdown_tool) {
-            shutdown_tool = 0;
-        } else {
+        switch (service_ended(child, status)) {
+        case ENDED_FOR_GOOD:
+            service_is_gone = true;
+            break;
+        case OTHER:
             zone_tool_ended(child, status);
+            break;
+        case STARTED_AGAIN:
+            break;
         }
     }
 }
@@ -76,12 +75,37 @@ static void take_signals(int signals)
     }
 }
 
+static size_t descriptors_of_zones(int *descriptors, size_t most)
+{
+    size_t used = 0;
+
+    if (launcher_channel() >= 0)
+        descriptors[used++] = launcher_channel();
+    if (store_socket() >= 0)
+        descriptors[used++] = store_socket();
+    used += control_descriptors(descriptors + used, most - used);
+    return used + console_descriptors(descriptors + used, most - used);
+}
+
+static void take(int descriptor)
+{
+    if (console_readable(descriptor) || control_readable(descriptor))
+        return;
+    if (descriptor == launcher_channel())
+        hear_launcher();
+    else if (descriptor == store_socket() && store_happened())
+        attach_consoles();
+}
+
 static void wait_once(int signals, int64_t limit_ms)
 {
     struct pollfd polled[MAX_DESCRIPTORS];
     int descriptors[MAX_DESCRIPTORS - 1];
-    size_t used = zone_descriptors(descriptors, MAX_DESCRIPTORS - 1);
+    size_t used = descriptors_of_zones(descriptors, MAX_DESCRIPTORS - 1);
+    int64_t channel_ms = control_next_ms(now_ms());
 
+    if (channel_ms >= 0 && (limit_ms < 0 || channel_ms < limit_ms))
+        limit_ms = channel_ms;
     polled[0] = (struct pollfd){.fd = signals, .events = POLLIN};
     for (size_t i = 0; i < used; i++)
         polled[i + 1] = (struct pollfd){.fd = descriptors[i], .events = POLLIN};
@@ -89,7 +113,7 @@ static void wait_once(int signals, int64_t limit_ms)
         return;
     for (size_t i = 0; i < used; i++)
         if (polled[i + 1].revents)
-            zone_readable(descriptors[i]);
+            take(descriptors[i]);
     if (polled[0].revents)
         take_signals(signals);
 }
@@ -97,21 +121,19 @@ static void wait_once(int signals, int64_t limit_ms)
 /* Asks all zones to end, and gives them a while; what they say meanwhile is still relayed. */
 static void shut_zones_down(int signals)
 {
-    static char *words[] = {"/usr/sbin/xl", "shutdown", "-a", NULL};
     int64_t deadline = now_ms() + SHUTDOWN_MS;
 
-    stop_starting_zones();
-    if (!zones_running())
-        return;
-    shutdown_tool = start_program(words, -1);
-    while (zones_running() && !service_ended) {
-        int64_t left = deadline - now_ms();
+    stop_zones();
+    while (zones_running() && !service_is_gone) {
+        int64_t left = deadline - now_ms(), due;
 
         if (left <= 0) {
             say("not every zone ended in 30 s", 0);
             return;
         }
-        wait_once(signals, left);
+        zones_progress();
+        due = zones_next_ms(now_ms());
+        wait_once(signals, due >= 0 && due < left ? due : left);
     }
 }
 
@@ -124,9 +146,10 @@ enum ending supervise_host(void)
         return END_POWEROFF;
     }
     begin_zones();
+    open_control();
     for (;;) {
         zones_progress();
-        if (service_ended)
+        if (service_is_gone)
             return END_POWEROFF; /* nothing can be told to zones without them */
         if (ending_asked)
             break;

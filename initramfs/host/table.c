@@ -5,7 +5,7 @@
 
 #include "host.h"
 
-static _Alignas(uint32_t) uint8_t table[SPROUT_ZONES_MAX_BYTES + 1]; /* one more shows a longer one */
+static _Alignas(uint64_t) uint8_t table[SPROUT_ZONES_MAX_BYTES + 1]; /* one more shows a longer one */
 static size_t rows_there;
 
 static bool one_of(char letter, const char *set)
@@ -64,7 +64,10 @@ static const char *row_problem(const struct sprout_zone *row)
     if (row->type != SPROUT_ZONE_PV && row->type != SPROUT_ZONE_PVH)
         return "a type is none";
     if (row->memory_mib == 0 || row->memory_mib > SPROUT_ZONES_MAX_MEMORY_MIB ||
-        row->vcpus == 0 || row->vcpus > SPROUT_ZONES_MAX_VCPUS || row->flags != 0)
+        row->vcpus == 0 || row->vcpus > SPROUT_ZONES_MAX_VCPUS ||
+        (row->flags & ~SPROUT_ZONE_BY_XL) || row->restart > SPROUT_RESTART_ALWAYS ||
+        row->weight == 0 || row->weight > SPROUT_ZONES_MAX_WEIGHT || row->cap > row->vcpus * 100 ||
+        row->ready_s == 0 || row->ready_s > SPROUT_ZONES_MAX_READY_S)
         return "a number is out of range";
     if (!is_path(row->kernel, sizeof(row->kernel), "/._-") ||
         !is_path(row->initramfs, sizeof(row->initramfs), "/._-") ||
@@ -78,7 +81,8 @@ static const char *row_problem(const struct sprout_zone *row)
             row->disks[i].writable > 1)
             return "a disk is none";
     for (size_t i = 0; i < row->nic_count; i++)
-        if (!is_name(row->nics[i].bridge, sizeof(row->nics[i].bridge)))
+        if (!is_name(row->nics[i].bridge, sizeof(row->nics[i].bridge)) ||
+            row->nics[i].isolated > 1)
             return "an interface is none";
     return NULL;
 }
@@ -104,6 +108,8 @@ const char *zones_problem(const uint8_t *data, size_t size)
         problem = row_problem(&row);
         if (problem)
             return problem;
+        if (row.after >> i)
+            return "a zone waits for itself or a later one";
         for (size_t other = 0; other < i; other++)
             if (memcmp(data + sizeof(head) + other * sizeof(row), row.name, sizeof(row.name)) == 0)
                 return "two zones have one name";

@@ -46,9 +46,34 @@ void tail_close(struct tail *tail)
     tail->pipe = -1;
 }
 
-static void say_line(void *context, const char *text, size_t size)
+/* sprout-init: <tool>: <text> */
+void say_of(const char *tool, const char *text)
 {
     struct line line = {.used = 0};
+
+    line_text(&line, tool);
+    line_text(&line, ": ");
+    line_text(&line, text);
+    line.text[line.used] = '\0';
+    say(line.text, 0);
+}
+
+/* sprout-init: zone <name><what>[: <why>] */
+void say_zone(const char *zone, const char *what, const char *why)
+{
+    struct line line = {.used = 0};
+
+    line_text(&line, "zone ");
+    line_text(&line, zone);
+    line_text(&line, what);
+    line_text(&line, why ? ": " : "");
+    line_text(&line, why ? why : "");
+    line.text[line.used] = '\0';
+    say(line.text, 0);
+}
+
+static void say_line(void *context, const char *text, size_t size)
+{
     char words[400];
 
     if (size == 0)
@@ -57,11 +82,7 @@ static void say_line(void *context, const char *text, size_t size)
         size = sizeof(words) - 1;
     memcpy(words, text, size);
     words[size] = '\0';
-    line_text(&line, context);
-    line_text(&line, ": ");
-    line_text(&line, words);
-    line.text[line.used] = '\0';
-    say(line.text, 0);
+    say_of(context, words);
 }
 
 /* sprout-init: <tool>: <line>, for each line. */

@@ -1,10 +1,8 @@
-/* The zones: each is started by xl in its turn, and its console relayed.
+/* The life of the zones: each is started in its turn, has to become ready, and ends.
  *
- * Here is what happens to a zone; supervise.c waits, and tells of it. A zone that does not start
- * is no reason not to start the next.
+ * The launcher does what is done to a domain; supervise.c waits, and tells of it. A zone that does not
+ * start is no reason not to start the next.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -14,43 +12,44 @@
 #include "host.h"
 
 #define CREATE_LIMIT_MS 60000
-#define CONSOLE_LIMIT_MS 5000
-#define READY_LIMIT_MS 60000
-#define ATTACH_RETRY_MS 2
+/* xenconsoled says where a console is a little after the domain is there, and nobody tells of it. */
+#define CONSOLE_RETRY_MS 2
+/* What a zone wrote last is on its way when its domain has shut down. */
+#define LAST_WORDS_MS 50
+#define FIRST_DELAY_MS 1000
+#define LONGEST_DELAY_MS 60000
+/* A zone that ran so long has started well: the next delay is the first again. */
+#define RAN_WELL_MS 60000
 
-enum state { WAITING, STARTING, STARTED, FAILED };
+enum state { WAITING, STARTING, RUNNING, SHUT_DOWN, ENDED };
 
 struct zone {
     const struct sprout_zone *row;
     enum state state;
     pid_t tool;       /* xl, while it starts the zone */
-    int console;      /* -1 while there is none */
-    bool attaching;   /* its domain is there, its console not yet */
-    bool had_console; /* ... before */
+    int64_t deadline; /* of what is waited for, in ms; 0: of nothing */
+    int64_t since;    /* when it was started, in ms */
+    unsigned failures;
     bool was_ready;
     bool announced;
-    int64_t deadline; /* of what is waited for, in ms; 0: of nothing */
+    bool stopped; /* it is not to be started again */
+    char why[64];
     struct sprout_zone_ready ready;
-    struct relay relay;
 };
 
 static struct zone zones[SPROUT_ZONES_MAX];
 static size_t count;
+static bool up;
 static bool stopping;
 static bool host_announced;
 
 static struct tail last = {.pipe = -1}; /* what xl wrote */
 
-/* sprout-init: zone <name><what>[: <why>] */
-void say_zone(const char *zone, const char *what, int error)
-{
-    struct line line = {.used = 0};
+static void zone_line(size_t row, const char *text, size_t size);
 
-    line_text(&line, "zone ");
-    line_text(&line, zone);
-    line_text(&line, what);
-    line.text[line.used] = '\0';
-    say(line.text, error);
+static size_t row_of(const struct zone *zone)
+{
+    return (size_t)(zone - zones);
 }
 
 void begin_zones(void)
@@ -59,78 +58,103 @@ void begin_zones(void)
 
     count = zone_rows(&rows);
     for (size_t i = 0; i < count; i++)
-        zones[i] = (struct zone){.row = &rows[i], .console = -1};
+        zones[i] = (struct zone){.row = &rows[i]};
+    begin_consoles(rows, count, zone_line);
 }
 
-/* Has the store tell of every domain that comes, so that no zone's first words are late. */
-static void watch_domains(void)
+/* The store tells of every domain that comes, so that no zone's first words are late. */
+void launcher_is_up(void)
 {
     static bool watching;
 
     if (!watching && !store_watch("@introduceDomain"))
         say("xenstored does not answer", 0);
     watching = true;
+    if (!up)
+        services_are_up();
+    up = true;
 }
 
-static bool write_config(const struct zone *zone, char *path, size_t size)
+static int64_t delay_of(struct zone *zone, int64_t now)
 {
-    static struct config config;
-    struct line name = {.used = 0};
-    int file;
-    bool written;
+    int64_t delay = FIRST_DELAY_MS;
 
-    line_text(&name, "/run/sprout/");
-    line_text(&name, zone->row->name);
-    line_text(&name, ".cfg");
-    if (name.used >= size)
-        return false;
-    memcpy(path, name.text, name.used);
-    path[name.used] = '\0';
-    format_config(&config, zone->row);
-    if (config.full) {
-        errno = E2BIG;
-        return false;
+    if (zone->was_ready && now - zone->since >= RAN_WELL_MS)
+        zone->failures = 0;
+    for (unsigned i = 0; i < zone->failures && delay < LONGEST_DELAY_MS; i++)
+        delay *= 2;
+    zone->failures++;
+    return delay < LONGEST_DELAY_MS ? delay : LONGEST_DELAY_MS;
+}
+
+static void remember_why(struct zone *zone, const char *why)
+{
+    size_t length = strnlen(why, sizeof(zone->why) - 1);
+
+    memcpy(zone->why, why, length);
+    zone->why[length] = '\0';
+}
+
+static void fail(struct zone *zone, const char *why)
+{
+    int64_t now = now_ms();
+
+    zone->state = ENDED;
+    zone->deadline = 0;
+    remember_why(zone, why ? why : "");
+    tell_event("failed", zone->row->name, zone->why);
+    if (stopping)
+        return;
+    say_zone(zone->row->name, " did not start", why);
+    if (!zone->stopped && zone->row->restart != SPROUT_RESTART_NEVER) {
+        zone->state = WAITING;
+        zone->deadline = now + delay_of(zone, now);
     }
-    file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (file < 0)
-        return false;
-    written = write_all(file, config.text, config.used);
-    return close(file) == 0 && written;
 }
 
 static void start_zone(struct zone *zone)
 {
-    char path[64];
-    char *words[] = {"/usr/sbin/xl", "create", path, NULL};
     int output;
 
-    zone->state = FAILED;
-    if (!write_config(zone, path, sizeof(path))) {
-        say_zone(zone->row->name, "", errno);
+    zone->state = STARTING;
+    zone->since = now_ms();
+    zone->deadline = zone->since + CREATE_LIMIT_MS;
+    zone->was_ready = false;
+    memset(&zone->ready, 0, sizeof(zone->ready));
+    zone->ready.create = ticks();
+    tell_event("starting", zone->row->name, NULL);
+    if (!(zone->row->flags & SPROUT_ZONE_BY_XL)) {
+        if (!tell_launcher("start", row_of(zone)))
+            fail(zone, "the launcher does not listen");
         return;
     }
     output = tail_open(&last);
-    if (output < 0)
-        return;
-    watch_domains();
-    zone->ready.create = ticks();
-    zone->tool = start_program(words, output);
-    close(output);
-    if (zone->tool < 0) {
-        tail_close(&last);
-        return;
-    }
-    zone->state = STARTING;
-    zone->deadline = now_ms() + CREATE_LIMIT_MS;
+    zone->tool = output < 0 ? -1 : start_by_xl(zone->row, output);
+    if (output >= 0)
+        close(output);
+    if (zone->tool < 0)
+        fail(zone, NULL);
 }
 
 static void announce_if_ready(struct zone *zone)
 {
-    if (!zone->was_ready || zone->announced || zone->state != STARTED)
+    if (!zone->was_ready || zone->state != RUNNING)
+        return;
+    zone->deadline = 0;
+    tell_event("ready", zone->row->name, NULL);
+    if (zone->announced)
         return;
     zone->announced = true;
-    zone->deadline = 0;
     announce_zone(zone->row->name, &zone->ready);
+}
+
+static void runs(struct zone *zone, uint64_t unpaused)
+{
+    zone->state = RUNNING;
+    zone->ready.unpaused = unpaused;
+    zone->deadline = zone->since + (int64_t)zone->row->ready_s * 1000;
+    tell_event("started", zone->row->name, NULL);
+    announce_if_ready(zone);
 }
 
 /* Takes the end of a child; false when it was no zone's tool. */
@@ -141,21 +165,15 @@ bool zone_tool_ended(pid_t child, int wait_status)
 
         if (zone->state != STARTING || zone->tool != child)
             continue;
-        zone->ready.unpaused = ticks();
         zone->tool = 0;
         tail_close(&last);
         if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) {
-            zone->state = STARTED;
-            if (zone->console < 0)
-                zone->attaching = true;
-            zone->deadline = now_ms() + (zone->console < 0 ? CONSOLE_LIMIT_MS : READY_LIMIT_MS);
-            announce_if_ready(zone);
+            runs(zone, ticks());
+            tell_launcher("adopt", i);
             return true;
         }
-        zone->state = FAILED;
-        zone->deadline = 0;
+        fail(zone, NULL);
         if (!stopping) {
-            say_zone(zone->row->name, " did not start", 0);
             say_ended("xl", wait_status);
             tail_say(&last, "xl");
         }
@@ -164,63 +182,79 @@ bool zone_tool_ended(pid_t child, int wait_status)
     return false;
 }
 
-static struct zone *zone_named(const char *name)
+static bool is_to_restart(const struct zone *zone)
 {
+    if (stopping || zone->stopped)
+        return false;
+    if (strcmp(zone->why, "reboot") == 0)
+        return true;
+    if (zone->row->restart == SPROUT_RESTART_ALWAYS)
+        return true;
+    return zone->row->restart == SPROUT_RESTART_ON_FAILURE && strcmp(zone->why, "poweroff") != 0;
+}
+
+static void has_ended(struct zone *zone)
+{
+    int64_t now = now_ms();
+
+    drop_console(row_of(zone));
+    zone->state = ENDED;
+    zone->deadline = 0;
+    tell_event("ended", zone->row->name, zone->why);
+    if (!stopping)
+        say_zone(zone->row->name, zone->was_ready ? " ended" : " ended before it was ready",
+                 zone->why);
+    if (!is_to_restart(zone))
+        return;
+    zone->state = WAITING;
+    /* A zone that was ready and asks for it starts again at once. */
+    if (strcmp(zone->why, "reboot") != 0 || !zone->was_ready)
+        zone->deadline = now + delay_of(zone, now);
+}
+
+/* Nobody makes the zone any more that was being made. */
+void launcher_is_gone(void)
+{
+    up = false;
     for (size_t i = 0; i < count; i++)
-        if (strcmp(zones[i].row->name, name) == 0)
-            return &zones[i];
-    return NULL;
+        if (zones[i].state == STARTING && !zones[i].tool)
+            fail(&zones[i], "the launcher ended");
 }
 
-static void attach(struct zone *zone, uint64_t domain)
+/* What the launcher tells of a row. */
+void zone_event(enum launcher_event event, uint64_t row, const char *rest)
 {
-    struct line path = store_path("/local/domain/", domain, "/console/tty");
-    char tty[32];
+    struct zone *zone = row < count ? &zones[row] : NULL;
+    uint64_t when;
 
-    zone->attaching = true;
-    if (!store_read(path.text, tty, sizeof(tty)) || strncmp(tty, "/dev/pts/", 9) != 0)
+    if (!zone)
         return;
-    zone->console = open(tty, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    if (zone->console < 0)
-        return;
-    zone->attaching = false;
-    if (zone->had_console)
-        say_zone(zone->row->name, " was started again", 0);
-    zone->had_console = true;
-    if (zone->state == STARTED && zone->deadline)
-        zone->deadline = now_ms() + READY_LIMIT_MS;
-}
-
-/* Finds the domains of zones that have no console yet. */
-static void attach_consoles(void)
-{
-    static char names[2048];
-    size_t size = store_list("/local/domain", names, sizeof(names));
-
-    for (size_t at = 0; at < size;) {
-        const char *end = memchr(names + at, '\0', size - at);
-        uint64_t domain;
-
-        if (!end)
-            return;
-        if (skip_decimal(names + at, end, &domain) == end && domain != 0) {
-            struct line path = store_path("/local/domain/", domain, "/name");
-            char name[sizeof(((struct sprout_zone *)0)->name)];
-            struct zone *zone = NULL;
-
-            if (store_read(path.text, name, sizeof(name)))
-                zone = zone_named(name);
-            if (zone && zone->console < 0 && zone->state != WAITING)
-                attach(zone, domain);
-        }
-        at = (size_t)(end + 1 - names);
+    switch (event) {
+    case ZONE_STARTED:
+        if (zone->state == STARTING && !zone->tool)
+            runs(zone, skip_decimal(rest, rest + strlen(rest), &when) ? when : ticks());
+        break;
+    case ZONE_FAILED:
+        if (zone->state == STARTING)
+            fail(zone, rest);
+        break;
+    case ZONE_SHUT_DOWN:
+        remember_why(zone, rest);
+        zone->state = SHUT_DOWN;
+        zone->deadline = now_ms() + LAST_WORDS_MS;
+        break;
+    case ZONE_ENDED:
+        if (zone->state != SHUT_DOWN)
+            remember_why(zone, rest);
+        has_ended(zone);
+        break;
     }
 }
 
-static void zone_line(void *context, const char *text, size_t size)
+static void zone_line(size_t row, const char *text, size_t size)
 {
     uint64_t now = ticks();
-    struct zone *zone = context;
+    struct zone *zone = &zones[row];
     struct line line = {.used = 0};
     struct sprout_ready ready;
 
@@ -244,70 +278,45 @@ static void zone_line(void *context, const char *text, size_t size)
     announce_if_ready(zone);
 }
 
-static void read_console(struct zone *zone)
-{
-    char bytes[1024];
-    ssize_t got = read(zone->console, bytes, sizeof(bytes));
-
-    if (got > 0) {
-        relay_bytes(&zone->relay, bytes, (size_t)got, zone_line, zone);
-        return;
-    }
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    /* The server of consoles closes it when the domain is gone. */
-    relay_rest(&zone->relay, zone_line, zone);
-    close(zone->console);
-    zone->console = -1;
-    zone->deadline = 0;
-    if (!stopping)
-        say_zone(zone->row->name, zone->announced ? " ended" : " ended before it was ready", 0);
-}
-
-/* Gives what to wait for, at most `most`. */
-size_t zone_descriptors(int *descriptors, size_t most)
-{
-    size_t used = 0;
-
-    if (last.pipe >= 0 && used < most)
-        descriptors[used++] = last.pipe;
-    if (store_socket() >= 0 && used < most)
-        descriptors[used++] = store_socket();
-    for (size_t i = 0; i < count && used < most; i++)
-        if (zones[i].console >= 0)
-            descriptors[used++] = zones[i].console;
-    return used;
-}
-
-void zone_readable(int descriptor)
-{
-    if (descriptor == last.pipe) {
-        tail_read(&last);
-    } else if (descriptor == store_socket()) {
-        if (store_happened())
-            attach_consoles();
-    } else {
-        for (size_t i = 0; i < count; i++)
-            if (zones[i].console == descriptor)
-                read_console(&zones[i]);
-    }
-}
-
 static void take_too_long(struct zone *zone)
 {
     zone->deadline = 0;
-    if (zone->state == STARTING) {
-        say_zone(zone->row->name, ": xl has not ended after 60 s: killed", 0);
-        kill(zone->tool, SIGKILL);
-    } else if (zone->attaching) {
-        zone->attaching = false;
-        say_zone(zone->row->name, ": its console is not there after 5 s", 0);
-    } else {
-        say_zone(zone->row->name, " is not ready after 60 s", 0);
+    switch (zone->state) {
+    case STARTING:
+        if (zone->tool > 0)
+            kill(zone->tool, SIGKILL);
+        else
+            end_launcher();
+        fail(zone, "it took more than 60 s");
+        break;
+    case RUNNING:
+        say_zone(zone->row->name, " is not ready in time: it is ended", NULL);
+        tell_launcher("kill", row_of(zone));
+        break;
+    case SHUT_DOWN:
+        read_console(row_of(zone));
+        tell_launcher("kill", row_of(zone));
+        break;
+    default:
+        break;
     }
 }
 
-/* Does what is due: looks for consoles, starts the next zone, tells that all are ready. */
+/* Those that it comes after are ready, or were. */
+static bool may_start(const struct zone *zone, int64_t now)
+{
+    for (size_t i = 0; i < count; i++)
+        if (zone->row->after >> i & 1 && !zones[i].announced)
+            return false;
+    return zone->deadline <= now;
+}
+
+static bool wants_console(const struct zone *zone)
+{
+    return zone->state == RUNNING && !zone->was_ready && !has_console(row_of(zone));
+}
+
+/* Does what is due: starts the next zone, tells that all are ready. */
 void zones_progress(void)
 {
     int64_t now = now_ms();
@@ -315,19 +324,21 @@ void zones_progress(void)
     size_t announced = 0;
 
     for (size_t i = 0; i < count; i++) {
-        looking = looking || zones[i].attaching;
-        if (zones[i].deadline && zones[i].deadline <= now)
+        looking = looking || wants_console(&zones[i]);
+        if (zones[i].deadline && zones[i].deadline <= now && zones[i].state != WAITING)
             take_too_long(&zones[i]);
+        starting = starting || zones[i].state == STARTING;
     }
     if (looking)
         attach_consoles();
-    for (size_t i = 0; i < count; i++) {
-        if (zones[i].state == WAITING && !starting && !stopping)
+    for (size_t i = 0; i < count && up && !stopping; i++) {
+        if (zones[i].state == WAITING && !starting && may_start(&zones[i], now))
             start_zone(&zones[i]);
         starting = starting || zones[i].state == STARTING;
-        announced += zones[i].announced;
     }
-    if (announced == count && !host_announced && !stopping) {
+    for (size_t i = 0; i < count; i++)
+        announced += zones[i].announced;
+    if (up && announced == count && !host_announced && !stopping) {
         host_announced = true;
         announce_host();
     }
@@ -339,11 +350,16 @@ int64_t zones_next_ms(int64_t now)
     int64_t next = -1;
 
     for (size_t i = 0; i < count; i++) {
-        int64_t due = zones[i].deadline ? zones[i].deadline - now : -1;
+        int64_t due = zones[i].deadline - now;
 
-        if (zones[i].attaching)
-            due = ATTACH_RETRY_MS;
-        if (due >= 0 && (next < 0 || due < next))
+        if (wants_console(&zones[i]))
+            return CONSOLE_RETRY_MS;
+        /* One that only waits for others is started when they are ready. */
+        if (zones[i].deadline == 0 || (zones[i].state == WAITING && due <= 0))
+            continue;
+        if (due < 0)
+            due = 0;
+        if (next < 0 || due < next)
             next = due;
     }
     return next;
@@ -352,19 +368,67 @@ int64_t zones_next_ms(int64_t now)
 bool zones_running(void)
 {
     for (size_t i = 0; i < count; i++)
-        if (zones[i].console >= 0)
+        if (zones[i].state != WAITING && zones[i].state != ENDED)
             return true;
     return false;
 }
 
-/* No zone is started any more, and none is missed when it ends. */
-void stop_starting_zones(void)
+/* All that run are asked to end; none is started any more, and none is missed when it ends. */
+void stop_zones(void)
 {
     stopping = true;
     for (size_t i = 0; i < count; i++) {
         zones[i].deadline = 0;
-        zones[i].attaching = false;
-        if (zones[i].state == STARTING)
+        if (zones[i].state == STARTING && zones[i].tool > 0)
             kill(zones[i].tool, SIGKILL);
+        if (zones[i].state == RUNNING || zones[i].state == STARTING)
+            tell_launcher("stop", i);
+        if (zones[i].state == SHUT_DOWN)
+            tell_launcher("kill", i);
     }
+}
+
+const char *zone_state(size_t row)
+{
+    static const char *const words[] = {"waiting", "starting", "running", "shut down", "ended"};
+    const struct zone *zone = &zones[row];
+
+    return zone->state == RUNNING && zone->was_ready ? "ready" : words[zone->state];
+}
+
+/* Why it ended, or did not start; empty while it has not. */
+const char *zone_why(size_t row)
+{
+    return zones[row].why;
+}
+
+/* False where the zone runs. */
+bool want_zone(size_t row)
+{
+    struct zone *zone = &zones[row];
+
+    if (zone->state != ENDED && zone->state != WAITING)
+        return false;
+    zone->state = WAITING;
+    zone->deadline = 0;
+    zone->stopped = false;
+    zone->failures = 0;
+    return true;
+}
+
+/* False where the zone does not run, nor is to be started again. */
+bool stop_zone(size_t row)
+{
+    struct zone *zone = &zones[row];
+
+    if (zone->state == ENDED)
+        return false;
+    zone->stopped = true;
+    if (zone->state == WAITING) {
+        zone->state = ENDED;
+        zone->deadline = 0;
+    } else {
+        tell_launcher("stop", row);
+    }
+    return true;
 }

@@ -125,10 +125,10 @@ bool describe_machine(struct launch *launch, struct xc_dom_image *image)
     size_t size;
 
     if (!machine)
-        return failed(launch, "memory for its ACPI tables");
+        return failed("memory for its ACPI tables");
     memset(machine, 0, sizeof(*machine));
     if (!make_tables(machine, launch->row->vcpus))
-        return failed(launch, "its ACPI tables");
+        return failed("its ACPI tables");
     size = (machine->tables.used + PAGE - 1) / PAGE * PAGE;
     /* Linux before 4.17 looked for it in the BIOS alone. */
     if (xc_dom_feature_get(image, XENFEAT_linux_rsdp_unrestricted))
@@ -139,7 +139,7 @@ bool describe_machine(struct launch *launch, struct xc_dom_image *image)
     image->e820 = machine->ranges;
     image->e820_entries = 0;
     map_memory(image);
-    if (xc_domain_set_memory_map(launch->xen, launch->domain, image->e820, image->e820_entries) != 0)
-        return failed(launch, "its memory map");
+    if (xc_domain_set_memory_map(launch->host->xen, launch->domain, image->e820, image->e820_entries) != 0)
+        return failed("its memory map");
     return true;
 }

@@ -1,5 +1,6 @@
 /* The domain itself: what Xen has to know before there is anything in it. */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/random.h>
 
 #include "launch.h"
@@ -31,13 +32,13 @@ static bool create(struct launch *launch)
     uint32_t domain = 0; /* any that is free */
 
     if (getrandom(wanted.handle, sizeof(wanted.handle), 0) != sizeof(wanted.handle))
-        return failed(launch, "a random identity");
+        return failed("a random identity");
     if (is_pvh(launch)) {
         wanted.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap;
         wanted.arch.emulation_flags = XEN_X86_EMU_LAPIC;
     }
-    if (xc_domain_create(launch->xen, &domain, &wanted) != 0)
-        return failed(launch, "cannot be made a domain");
+    if (xc_domain_create(launch->host->xen, &domain, &wanted) != 0)
+        return failed("cannot be made a domain");
     launch->domain = domain;
     return true;
 }
@@ -47,27 +48,60 @@ static bool give_paging_memory(struct launch *launch)
     uint64_t bytes = (uint64_t)launch->row->vcpus * PAGING_BYTES_PER_VCPU +
                      (uint64_t)launch->row->memory_mib * PAGING_BYTES_PER_MIB;
 
-    return xc_set_paging_mempool_size(launch->xen, launch->domain, bytes) == 0 &&
-           xc_hvm_param_set(launch->xen, launch->domain, HVM_PARAM_TIMER_MODE, NO_MISSED_TICKS) == 0;
+    return xc_set_paging_mempool_size(launch->host->xen, launch->domain, bytes) == 0 &&
+           xc_hvm_param_set(launch->host->xen, launch->domain, HVM_PARAM_TIMER_MODE, NO_MISSED_TICKS) == 0;
 }
 
 static bool set_processor(struct launch *launch)
 {
     /* As Xen's own tools do; no address extension, frequency or nesting is left out or asked for. */
-    return xc_cpuid_apply_policy(launch->xen, launch->domain, false, NULL, 0, true, false, false, NULL,
+    return xc_cpuid_apply_policy(launch->host->xen, launch->domain, false, NULL, 0, true, false, false, NULL,
                                  NULL) == 0;
 }
 
 static bool open_channels(struct launch *launch)
 {
-    int store = xc_evtchn_alloc_unbound(launch->xen, launch->domain, HOST);
-    int console = xc_evtchn_alloc_unbound(launch->xen, launch->domain, HOST);
+    int store = xc_evtchn_alloc_unbound(launch->host->xen, launch->domain, HOST);
+    int console = xc_evtchn_alloc_unbound(launch->host->xen, launch->domain, HOST);
 
     if (store < 0 || console < 0)
         return false;
     launch->store_port = (evtchn_port_t)store;
     launch->console_port = (evtchn_port_t)console;
     return true;
+}
+
+/* What it may have of the machine's processors. */
+static bool set_share(struct launch *launch)
+{
+    const struct sprout_zone *row = launch->row;
+    struct xen_domctl_sched_credit2 share = {.weight = (uint16_t)row->weight, .cap = (uint16_t)row->cap};
+
+    if (row->weight == SPROUT_ZONES_DEFAULT_WEIGHT && row->cap == 0)
+        return true;
+    return xc_sched_credit2_domain_set(launch->host->xen, launch->domain, &share) == 0;
+}
+
+/* A processor that the machine does not have is no fault, as long as it has one of them. */
+static bool pin(struct launch *launch)
+{
+    const struct sprout_zone *row = launch->row;
+    xc_cpumap_t map;
+    bool done = true;
+
+    if (row->cpus[0] == 0 && row->cpus[1] == 0)
+        return true;
+    map = xc_cpumap_alloc(launch->host->xen);
+    if (!map)
+        return false;
+    for (int cpu = 0; cpu < 128 && cpu < xc_get_max_cpus(launch->host->xen); cpu++)
+        if (row->cpus[cpu / 64] >> (cpu % 64) & 1)
+            xc_cpumap_setcpu(cpu, map);
+    for (uint32_t vcpu = 0; vcpu < row->vcpus && done; vcpu++)
+        done = xc_vcpu_setaffinity(launch->host->xen, launch->domain, (int)vcpu, map, NULL,
+                                   XEN_VCPUAFFINITY_HARD) == 0;
+    free(map);
+    return done;
 }
 
 /* Makes an empty domain with its limits; on failure there may be one, which the caller ends. */
@@ -77,17 +111,21 @@ bool make_domain(struct launch *launch)
 
     if (!create(launch))
         return false;
-    if (xc_domain_max_vcpus(launch->xen, launch->domain, launch->row->vcpus) != 0)
-        return failed(launch, "its processors");
-    if (xc_domain_setmaxmem(launch->xen, launch->domain, kib + SLACK_KIB) != 0)
-        return failed(launch, "its memory's limit");
-    if (!is_pvh(launch) && xc_domain_set_memmap_limit(launch->xen, launch->domain, kib) != 0)
-        return failed(launch, "its memory map");
+    if (xc_domain_max_vcpus(launch->host->xen, launch->domain, launch->row->vcpus) != 0)
+        return failed("its processors");
+    if (xc_domain_setmaxmem(launch->host->xen, launch->domain, kib + SLACK_KIB) != 0)
+        return failed("its memory's limit");
+    if (!is_pvh(launch) && xc_domain_set_memmap_limit(launch->host->xen, launch->domain, kib) != 0)
+        return failed("its memory map");
     if (is_pvh(launch) && !give_paging_memory(launch))
-        return failed(launch, "memory for its page tables");
+        return failed("memory for its page tables");
     if (!open_channels(launch))
-        return failed(launch, "its event channels");
+        return failed("its event channels");
+    if (!set_share(launch))
+        return failed("its share of the processors");
+    if (!pin(launch))
+        return failed("the processors that it is to run on");
     if (!set_processor(launch))
-        return failed(launch, "what its processors can do");
+        return failed("what its processors can do");
     return true;
 }

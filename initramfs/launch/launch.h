@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define XC_WANT_COMPAT_MAP_FOREIGN_API
 #include <xenctrl.h>
@@ -21,23 +22,43 @@
 #define LAPIC_ADDRESS 0xfee00000ull
 #define ACPI_INFO_ADDRESS 0xfc000000ull
 
-/* A zone on its way to be a domain. */
-struct launch {
-    const struct sprout_zone *row;
+/* What all zones share: the hypervisor and the store. Watches have a connection of their own: with
+ * one, libxenstore reads by a thread, which every answer then has to wait for. */
+struct host {
     xc_interface *xen;
     struct xs_handle *store;
+    struct xs_handle *watch;
+};
+
+/* A zone on its way to be a domain. */
+struct launch {
+    const struct host *host;
+    const struct sprout_zone *row;
     uint32_t domain; /* DOMID_INVALID until there is one */
     evtchn_port_t store_port;
     evtchn_port_t console_port;
     unsigned long store_frame;
     unsigned long console_frame;
+    struct disk {
+        dev_t device;
+        char node[24]; /* of the loop device, where there is one */
+    } disks[SPROUT_ZONES_MAX_DISKS];
+    uint32_t disks_open;
 };
 
-/* main.c */
-bool failed(const struct launch *launch, const char *what);
+/* main.c: says "failed ROW <what>: <why>" later, for the host's init; gives false. */
+bool failed(const char *what);
 
 /* domain.c */
 bool make_domain(struct launch *launch);
+
+/* files.c */
+struct file {
+    void *data;
+    size_t size;
+};
+bool map_files(const struct sprout_zone *rows, size_t count);
+const struct file *mapped(const char *path);
 
 /* build.c */
 bool build_domain(struct launch *launch);
@@ -45,8 +66,30 @@ bool build_domain(struct launch *launch);
 /* acpi.c */
 bool describe_machine(struct launch *launch, struct xc_dom_image *image);
 
+/* disks.c */
+bool open_disk(const struct sprout_zone_disk *wanted, struct disk *disk);
+void release_disk(const char *node);
+
+/* nics.c */
+bool connect_nics(const struct launch *launch);
+
 /* nodes.c */
+bool nic_is_connected(const struct launch *launch, uint32_t number);
 bool write_nodes(const struct launch *launch);
-bool remove_nodes(struct xs_handle *store, uint32_t domain);
+bool introduce(const struct launch *launch);
+void ask_to_end(struct xs_handle *store, uint32_t domain);
+void remove_nodes(struct xs_handle *store, uint32_t domain);
+bool name_of(struct xs_handle *store, uint32_t domain, char *name, size_t size);
+
+/* domains.c: the zones that are domains, by their rows. */
+void adopt_domains(const struct host *host, const struct sprout_zone *rows, size_t count);
+bool start_row(const struct host *host, const struct sprout_zone *rows, size_t row);
+void adopt_row(const struct host *host, const struct sprout_zone *rows, size_t row);
+void stop_row(const struct host *host, size_t row);
+void kill_row(const struct host *host, size_t row);
+void look_for_ended(const struct host *host);
+
+/* main.c */
+void tell(const char *event, size_t row, const char *rest);
 
 #endif

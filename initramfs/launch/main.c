@@ -1,90 +1,138 @@
-/* Starts a zone of the host's table, and ends one: what Xen's toolstack does, for zones alone.
+/* Makes the host's zones domains of Xen, and ends them: what a toolstack does, for zones alone.
  *
- *     launch start ROW       makes the zone of that row of /zones/table a running domain
- *     launch end DOMAIN      destroys a domain and what is of it in the store
+ * The host's init starts it once, tells it what to do on standard input and hears of what happened on
+ * standard output, a line each; ROW counts the rows of /zones/table from 0:
  *
- * The host's init calls it. What is wrong is one line on standard error, and exit status 1; then
- * nothing of the zone is left.
+ *     start ROW      stop ROW (asks it to end)      kill ROW      adopt ROW (which xl started)
+ *     up             started ROW TICKS       failed ROW WHAT      shutdown ROW WHY      ended ROW WHY
+ *
+ * It keeps nothing that Xen and the store do not know: one that is started again goes on.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../host/host.h"
 #include "launch.h"
 
-#define MAX_NUMBER 0x7ff0 /* DOMID_FIRST_RESERVED; no table has more rows */
+#define MAX_LINE 64
 
-bool failed(const struct launch *launch, const char *what)
+static char why[256];
+
+bool failed(const char *what)
 {
-    fprintf(stderr, "launch: %s%s%s: %s\n", launch->row ? launch->row->name : "",
-            launch->row ? ": " : "", what, errno ? strerror(errno) : "refused");
+    int error = errno;
+
+    snprintf(why, sizeof(why), "%s: %s", what, error ? strerror(error) : "refused");
+    errno = error;
     return false;
 }
 
-static bool connect(struct launch *launch)
+/* One write, so that nothing falls into the line. */
+void tell(const char *event, size_t row, const char *rest)
 {
-    launch->xen = xc_interface_open(NULL, NULL, 0);
-    if (!launch->xen)
-        return failed(launch, "the hypervisor does not answer");
-    launch->store = xs_open(0);
-    return launch->store || failed(launch, "xenstored does not answer");
+    char line[sizeof(why) + MAX_LINE];
+    int length = snprintf(line, sizeof(line), "%s %zu %s\n", event, row, rest);
+
+    if (length > 0 && (size_t)length < sizeof(line))
+        write_all(STDOUT_FILENO, line, (size_t)length);
 }
 
-static int start(const struct sprout_zone *row)
+static int give_up(void)
 {
-    struct launch launch = {.row = row, .domain = DOMID_INVALID};
-
-    if (!connect(&launch))
-        return 1;
-    if (make_domain(&launch) && build_domain(&launch) && write_nodes(&launch)) {
-        if (xc_domain_unpause(launch.xen, launch.domain) == 0)
-            return 0;
-        failed(&launch, "cannot be let run");
-    }
-    if (launch.domain != DOMID_INVALID) {
-        remove_nodes(launch.store, launch.domain);
-        xc_domain_destroy(launch.xen, launch.domain);
-    }
+    fprintf(stderr, "%s\n", why);
     return 1;
 }
 
-static int end(uint32_t domain)
+static void obey(const struct host *host, const struct sprout_zone *rows, size_t count,
+                 const char *line)
 {
-    struct launch launch = {.domain = domain};
-    bool ended;
+    static const char *const verbs[] = {"start ", "stop ", "kill ", "adopt "};
+    size_t verb = 0;
+    uint64_t row;
+    const char *end = line + strlen(line);
 
-    if (!connect(&launch))
-        return 1;
-    ended = xc_domain_destroy(launch.xen, domain) == 0 || errno == ESRCH ||
-            failed(&launch, "the domain cannot be ended");
-    xs_release_domain(launch.store, domain);
-    return remove_nodes(launch.store, domain) && ended ? 0 : 1;
+    while (verb < 4 && strncmp(line, verbs[verb], strlen(verbs[verb])) != 0)
+        verb++;
+    if (verb == 4 || skip_decimal(line + strlen(verbs[verb]), end, &row) != end || row >= count)
+        return;
+    if (verb == 0 && !start_row(host, rows, (size_t)row))
+        tell("failed", (size_t)row, why);
+    if (verb == 1)
+        stop_row(host, (size_t)row);
+    if (verb == 2)
+        kill_row(host, (size_t)row);
+    if (verb == 3)
+        adopt_row(host, rows, (size_t)row);
 }
 
-static bool number(const char *text, uint32_t *value)
+/* Takes what there is of lines; false when the host's init is gone. */
+static bool take_lines(const struct host *host, const struct sprout_zone *rows, size_t count)
 {
-    char *rest;
-    unsigned long parsed;
+    static char line[MAX_LINE];
+    static size_t used;
+    char bytes[MAX_LINE];
+    ssize_t got = read(STDIN_FILENO, bytes, sizeof(bytes));
 
-    errno = 0;
-    parsed = strtoul(text, &rest, 10);
-    *value = (uint32_t)parsed;
-    return *text >= '0' && *text <= '9' && *rest == '\0' && errno == 0 && parsed < MAX_NUMBER;
+    if (got <= 0)
+        return got < 0 && errno == EINTR;
+    for (ssize_t i = 0; i < got; i++) {
+        if (bytes[i] != '\n') {
+            if (used < sizeof(line) - 1)
+                line[used++] = bytes[i];
+            continue;
+        }
+        line[used] = '\0';
+        used = 0;
+        obey(host, rows, count, line);
+    }
+    return true;
 }
 
-int main(int argc, char **argv)
+static int serve(const struct host *host, const struct sprout_zone *rows, size_t count)
+{
+    struct pollfd polled[] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                              {.fd = xs_fileno(host->watch), .events = POLLIN}};
+
+    write_all(STDOUT_FILENO, "up\n", 3);
+    for (;;) {
+        if (poll(polled, 2, -1) < 0 && errno != EINTR)
+            return 1;
+        if (polled[1].revents & (POLLERR | POLLHUP))
+            return 1; /* no zone can be served without the store */
+        if (polled[1].revents) {
+            unsigned int fields;
+
+            free(xs_read_watch(host->watch, &fields));
+            look_for_ended(host);
+        }
+        if (polled[0].revents && !take_lines(host, rows, count))
+            return 0;
+    }
+}
+
+int main(void)
 {
     const struct sprout_zone *rows;
-    uint32_t which;
+    struct host host = {.store = NULL};
+    size_t count;
 
-    if (argc == 3 && number(argv[2], &which)) {
-        if (strcmp(argv[1], "start") == 0)
-            return read_zones() && which < zone_rows(&rows) ? start(&rows[which]) : 1;
-        if (strcmp(argv[1], "end") == 0)
-            return end(which);
-    }
-    fprintf(stderr, "usage: launch start ROW | launch end DOMAIN\n");
-    return 2;
+    if (!read_zones())
+        return 1;
+    count = zone_rows(&rows);
+    host.xen = xc_interface_open(NULL, NULL, 0);
+    if (!host.xen && !failed("the hypervisor does not answer"))
+        return give_up();
+    host.store = xs_open(0);
+    host.watch = xs_open(0);
+    if ((!host.store || !host.watch || !xs_watch(host.watch, "@releaseDomain", "")) &&
+        !failed("xenstored does not answer"))
+        return give_up();
+    map_files(rows, count);
+    adopt_domains(&host, rows, count);
+    look_for_ended(&host);
+    return serve(&host, rows, count);
 }

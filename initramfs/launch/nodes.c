@@ -2,58 +2,150 @@
  * xenstore-paths.pandoc). One transaction, so that nobody sees half of it. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
+#include <xen/io/xenbus.h>
 
 #include "launch.h"
 
 #define MAX_PATH_BYTES 128
+#define BACKENDS "/local/domain/0/backend"
+#define XVD_MAJOR 202u
 #define MAX_VALUE_BYTES 64
+/* What the host keeps of a console that nobody reads, in bytes. */
+#define CONSOLE_LIMIT "65536"
 
 struct writer {
     struct xs_handle *store;
     xs_transaction_t transaction;
     uint32_t domain;
+    char home[32]; /* the zone's folder */
     bool well;
 };
 
 enum access { READS, WRITES };
 
-static void put(struct writer *writer, const char *name, const char *value)
+static void put_at(struct writer *writer, const char *base, const char *name, const char *value)
 {
     char path[MAX_PATH_BYTES];
 
-    snprintf(path, sizeof(path), "/local/domain/%u/%s", writer->domain, name);
+    snprintf(path, sizeof(path), "%s/%s", base, name);
     writer->well = writer->well &&
                    xs_write(writer->store, writer->transaction, path, value, (unsigned int)strlen(value));
 }
 
-static void put_number(struct writer *writer, const char *name, uint64_t value)
+static void put_number_at(struct writer *writer, const char *base, const char *name, uint64_t value)
 {
     char text[MAX_VALUE_BYTES];
 
     snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-    put(writer, name, text);
+    put_at(writer, base, name, text);
+}
+
+static void put(struct writer *writer, const char *name, const char *value)
+{
+    put_at(writer, writer->home, name, value);
+}
+
+static void put_number(struct writer *writer, const char *name, uint64_t value)
+{
+    put_number_at(writer, writer->home, name, value);
 }
 
 /* Makes a folder that the zone may read, or have as its own; what is made in it is so too. */
-static void folder(struct writer *writer, const char *name, enum access access)
+static void folder_at(struct writer *writer, const char *path, enum access access)
 {
     struct xs_permissions reads[] = {{.id = HOST, .perms = XS_PERM_NONE},
                                      {.id = writer->domain, .perms = XS_PERM_READ}};
     struct xs_permissions owns[] = {{.id = writer->domain, .perms = XS_PERM_NONE}};
-    char path[MAX_PATH_BYTES];
 
-    snprintf(path, sizeof(path), "/local/domain/%u%s%s", writer->domain, *name ? "/" : "", name);
     writer->well = writer->well && xs_mkdir(writer->store, writer->transaction, path) &&
                    xs_set_permissions(writer->store, writer->transaction, path,
                                       access == READS ? reads : owns, access == READS ? 2 : 1);
 }
 
+static void folder(struct writer *writer, const char *name, enum access access)
+{
+    char path[MAX_PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%s%s%s", writer->home, *name ? "/" : "", name);
+    folder_at(writer, path, access);
+}
+
+/* A device is two folders that name each other: the zone's, and the host's that serves it (Xen,
+ * public/io/blkif.h and netif.h). */
+struct device {
+    char front[MAX_PATH_BYTES];
+    char back[MAX_PATH_BYTES];
+};
+
+static struct device begin_device(struct writer *writer, const char *kind, uint32_t number)
+{
+    struct device device;
+
+    snprintf(device.front, sizeof(device.front), "%s/device/%s/%u", writer->home, kind, number);
+    snprintf(device.back, sizeof(device.back), BACKENDS "/%s/%u/%u", kind, writer->domain, number);
+    folder_at(writer, device.back, READS);
+    folder_at(writer, device.front, WRITES);
+    put_at(writer, device.front, "backend", device.back);
+    put_number_at(writer, device.front, "backend-id", HOST);
+    put_number_at(writer, device.front, "handle", number);
+    put_number_at(writer, device.front, "state", XenbusStateInitialising);
+    put_at(writer, device.back, "frontend", device.front);
+    put_number_at(writer, device.back, "frontend-id", writer->domain);
+    put_number_at(writer, device.back, "handle", number);
+    put_number_at(writer, device.back, "online", 1);
+    put_number_at(writer, device.back, "state", XenbusStateInitialising);
+    return device;
+}
+
+static void write_disk(struct writer *writer, const struct sprout_zone_disk *row,
+                       const struct disk *disk)
+{
+    /* xvda to xvdz (Xen, docs/man/xen-vbd-interface.7). */
+    uint32_t number = XVD_MAJOR << 8 | (uint32_t)(row->device[3] - 'a') << 4;
+    struct device device = begin_device(writer, "vbd", number);
+    char numbers[MAX_VALUE_BYTES];
+
+    snprintf(numbers, sizeof(numbers), "%x:%x", major(disk->device), minor(disk->device));
+    put_number_at(writer, device.front, "virtual-device", number);
+    put_at(writer, device.front, "device-type", "disk");
+    put_at(writer, device.back, "dev", row->device);
+    put_at(writer, device.back, "type", "phy");
+    put_at(writer, device.back, "params", row->backend);
+    put_at(writer, device.back, "mode", row->writable ? "w" : "r");
+    put_at(writer, device.back, "device-type", "disk");
+    put_at(writer, device.back, "node", disk->node);
+    put_at(writer, device.back, "physical-device", numbers);
+}
+
+static void write_nic(struct writer *writer, const struct sprout_zone_nic *row, uint32_t number)
+{
+    struct device device = begin_device(writer, "vif", number);
+    const uint8_t *mac = row->mac;
+    char address[MAX_VALUE_BYTES];
+
+    snprintf(address, sizeof(address), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+             mac[4], mac[5]);
+    put_at(writer, device.front, "mac", address);
+    put_at(writer, device.back, "mac", address);
+    put_at(writer, device.back, "bridge", row->bridge);
+}
+
+/* The host's kernel holds its side back until then. */
+bool nic_is_connected(const struct launch *launch, uint32_t number)
+{
+    static const char word[] = "connected";
+    char path[MAX_PATH_BYTES];
+
+    snprintf(path, sizeof(path), BACKENDS "/vif/%u/%u/hotplug-status", launch->domain, number);
+    return xs_write(launch->host->store, XBT_NULL, path, word, sizeof(word) - 1) || failed(path);
+}
+
 static void write_all(struct writer *writer, const struct launch *launch)
 {
-    static const char *const owned[] = {"control/shutdown", "control/feature-poweroff",
-                                        "control/feature-reboot", "data", "error", "device/suspend",
-                                        "attr"};
+    static const char *const owned[] = {"control", "data", "device", "error"};
     const struct sprout_zone *row = launch->row;
 
     folder(writer, "", READS);
@@ -72,16 +164,20 @@ static void write_all(struct writer *writer, const struct launch *launch)
     put_number(writer, "console/ring-ref", launch->console_frame);
     put_number(writer, "console/port", launch->console_port);
     put(writer, "console/type", "xenconsoled");
-    put(writer, "console/output", "pty");
-    put(writer, "console/limit", "1048576");
+    put(writer, "console/limit", CONSOLE_LIMIT);
     for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
         folder(writer, owned[i], WRITES);
+    for (uint32_t i = 0; i < row->disk_count; i++)
+        write_disk(writer, &row->disks[i], &launch->disks[i]);
+    for (uint32_t i = 0; i < row->nic_count; i++)
+        write_nic(writer, &row->nics[i], i);
 }
 
 bool write_nodes(const struct launch *launch)
 {
-    struct writer writer = {.store = launch->store, .domain = launch->domain};
+    struct writer writer = {.store = launch->host->store, .domain = launch->domain};
 
+    snprintf(writer.home, sizeof(writer.home), "/local/domain/%u", launch->domain);
     do {
         writer.transaction = xs_transaction_start(writer.store);
         writer.well = writer.transaction != XBT_NULL;
@@ -89,22 +185,87 @@ bool write_nodes(const struct launch *launch)
             break;
         write_all(&writer, launch);
         if (!writer.well) {
+            int error = errno;
+
             xs_transaction_end(writer.store, writer.transaction, true);
+            errno = error;
             break;
         }
         writer.well = xs_transaction_end(writer.store, writer.transaction, false);
     } while (!writer.well && errno == EAGAIN);
-    if (!writer.well)
-        return failed(launch, "its place in the store");
-    if (!xs_introduce_domain(launch->store, launch->domain, launch->store_frame, launch->store_port))
-        return failed(launch, "the store does not take it");
-    return true;
+    return writer.well || failed("its place in the store");
 }
 
-bool remove_nodes(struct xs_handle *store, uint32_t domain)
+/* From here on the store serves the domain, and watchers of new domains know of it. */
+bool introduce(const struct launch *launch)
+{
+    return xs_introduce_domain(launch->host->store, launch->domain, launch->store_frame,
+                               launch->store_port) ||
+           failed("the store does not take it");
+}
+
+static void path_of(char *path, uint32_t domain, const char *name)
+{
+    snprintf(path, MAX_PATH_BYTES, "/local/domain/%u%s", domain, name);
+}
+
+/* The domain's kernel watches this node and lets its init end everything. */
+void ask_to_end(struct xs_handle *store, uint32_t domain)
+{
+    static const char word[] = "poweroff";
+    char path[MAX_PATH_BYTES];
+
+    path_of(path, domain, "/control/shutdown");
+    xs_write(store, XBT_NULL, path, word, sizeof(word) - 1);
+}
+
+/* A backend whose folder is gone lets its device go. */
+static void remove_backends(struct xs_handle *store, uint32_t domain, const char *kind)
+{
+    char path[MAX_PATH_BYTES], node[MAX_PATH_BYTES];
+    unsigned int count = 0, length;
+    char **devices;
+
+    snprintf(path, sizeof(path), BACKENDS "/%s/%u", kind, domain);
+    devices = xs_directory(store, XBT_NULL, path, &count);
+    for (unsigned int i = 0; i < count && i < SPROUT_ZONES_MAX_DISKS; i++) {
+        char *loop;
+
+        snprintf(node, sizeof(node), BACKENDS "/%s/%u/%.16s/node", kind, domain, devices[i]);
+        loop = xs_read(store, XBT_NULL, node, &length);
+        node[strlen(node) - strlen("/node")] = '\0';
+        xs_rm(store, XBT_NULL, node);
+        if (loop && *loop)
+            release_disk(loop);
+        free(loop);
+    }
+    free(devices);
+    if (count)
+        xs_rm(store, XBT_NULL, path);
+}
+
+void remove_nodes(struct xs_handle *store, uint32_t domain)
 {
     char path[MAX_PATH_BYTES];
 
-    snprintf(path, sizeof(path), "/local/domain/%u", domain);
-    return xs_rm(store, XBT_NULL, path);
+    remove_backends(store, domain, "vbd");
+    remove_backends(store, domain, "vif");
+    path_of(path, domain, "");
+    xs_rm(store, XBT_NULL, path);
+}
+
+bool name_of(struct xs_handle *store, uint32_t domain, char *name, size_t size)
+{
+    char path[MAX_PATH_BYTES];
+    unsigned int length;
+    char *value;
+    bool fits;
+
+    path_of(path, domain, "/name");
+    value = xs_read(store, XBT_NULL, path, &length);
+    fits = value && length < size;
+    if (fits)
+        memcpy(name, value, length + 1);
+    free(value);
+    return fits;
 }

@@ -25,7 +25,7 @@ from sprout.kernel.flavor import Flavor
 from sprout.kernel.order import Order
 from sprout.vm import plugin
 
-INITRAMFS_OUTPUTS = ("initramfs.cpio", "init.symbols")
+INITRAMFS_OUTPUTS = ("initramfs.cpio", "init.symbols", "linked.symbols")
 
 
 @dataclass(frozen=True)
@@ -226,9 +226,16 @@ def _initramfs_step(tree: Tree, name: str, tools: Step | None, memo: Memo) -> St
         parts["tools"] = tools.key
 
     def make(out: Path) -> None:
-        archive, symbols = (out / output for output in INITRAMFS_OUTPUTS)
+        archive, symbols, linked = (out / output for output in INITRAMFS_OUTPUTS)
         built = None if tools is None else tools.directory / "tools.tar"
-        assemble.assemble(definition, archive, epoch=tree.epoch, symbols=symbols, tools=built)
+        assemble.assemble(
+            definition,
+            archive,
+            epoch=tree.epoch,
+            symbols=symbols,
+            linked_symbols=linked,
+            tools=built,
+        )
 
     needs = [] if tools is None else [tools.name]
     return make_step(tree, f"{name}-initramfs", INITRAMFS_OUTPUTS, parts, make, needs=needs)

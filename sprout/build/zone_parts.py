@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sprout.base.errors import SproutError
@@ -44,7 +44,9 @@ def zone_entries(zones: Sequence[Zone], parts: Mapping[str, ZoneParts]) -> list[
         if initramfs not in files:
             files[initramfs] = read_bounded(parts[zone.name].initramfs, _MAX_BYTES)
         _check_kernel(zone, files[kernel])
-        rows.append(_row(zone, f"/{kernel}", f"/{initramfs}"))
+        row = _row(zone, f"/{kernel}", f"/{initramfs}")
+        places = {other.name: number for number, other in enumerate(zones)}
+        rows.append(replace(row, after=tuple(sorted(places[name] for name in zone.after))))
     files[table.PATH.lstrip("/")] = table.pack(rows)
     return [Entry(name, _FILE, data) for name, data in files.items()]
 
@@ -69,5 +71,11 @@ def _row(zone: Zone, kernel: str, initramfs: str) -> table.Zone:
         initramfs=initramfs,
         cmdline=zone.cmdline,
         disks=tuple(table.Disk(disk.device, disk.backend, disk.writable) for disk in zone.disks),
-        nics=tuple(table.Nic(nic.bridge, nic.mac) for nic in zone.nics),
+        nics=tuple(table.Nic(nic.bridge, nic.mac, nic.isolated) for nic in zone.nics),
+        restart=zone.restart,
+        cpus=tuple(sorted(zone.cpus)),
+        weight=zone.weight,
+        cap=zone.cap,
+        ready_s=zone.ready_s,
+        by_xl=zone.by_xl,
     )

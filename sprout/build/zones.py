@@ -12,6 +12,13 @@ from dataclasses import dataclass, replace
 
 from sprout.base.errors import UsageError
 from sprout.base.table import Table
+from sprout.format.zones import (
+    DEFAULT_WEIGHT,
+    MAX_CPUS,
+    MAX_READY_S,
+    MAX_WEIGHT,
+    RESTARTS,
+)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 TYPES = ("pv", "pvh")
@@ -27,6 +34,7 @@ _HYPERVISOR_MIB = 64
 _PER_ZONE_MIB = 8
 _LEAST_HOST_MIB = 64
 _LEAST_ZONE_MIB = 16
+_CPU = re.compile(r"[0-9]{1,3}")
 _DEVICE = re.compile(r"xvd[a-z]")
 _BACKEND = re.compile(r"/[A-Za-z0-9._/+:-]{1,126}")
 _BRIDGE = re.compile(r"[a-z][a-z0-9-]{0,14}")
@@ -34,6 +42,10 @@ _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _NO_MAC = "00:00:00:00:00:00"
 # Xen takes a dash for an underscore (xen/common/kernel.c, parse_params).
 _DOM0_MEM = re.compile(r"(?:^|\s)dom0[-_]mem=")
+
+
+# Without it a zone would see what the machine's memory held before.
+_NO_SCRUB = re.compile(r"(?:^|\s)(?:no[-_]bootscrub|bootscrub=(?:0|no|off|false|disable))(?:\s|$)")
 
 
 @dataclass(frozen=True)
@@ -47,15 +59,23 @@ class Disk:
 
 @dataclass(frozen=True)
 class Nic:
-    """A network interface of a zone: the bridge of the host that it is on, and its address."""
+    """A network interface of a zone: the bridge of the host that it is on, and its address.
+
+    `isolated`: nothing passes between it and other isolated ones of that bridge.
+    """
 
     bridge: str
     mac: str
+    isolated: bool = False
 
 
 @dataclass(frozen=True)
 class Zone:
-    """One zone: what it boots, as what type of guest, and what it has."""
+    """One zone: what it boots, as what type of guest, what it has, and when it is started.
+
+    `after` names the zones of the same image that have to be ready first; `cpus` are numbers of the
+    machine's processors (none: all); `cap` is in per cent of one (0: no limit).
+    """
 
     name: str
     flavor: str
@@ -66,6 +86,13 @@ class Zone:
     cmdline: str
     disks: tuple[Disk, ...]
     nics: tuple[Nic, ...]
+    after: tuple[str, ...] = ()
+    restart: str = "never"
+    cpus: tuple[int, ...] = ()
+    weight: int = DEFAULT_WEIGHT
+    cap: int = 0
+    ready_s: int = 60
+    by_xl: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +120,8 @@ class Host:
         problem = _cmdline_problem(cmdline)
         if problem is None and _DOM0_MEM.search(cmdline):
             problem = "has dom0_mem=, which host_memory_mib of images.toml says"
+        if problem is None and _NO_SCRUB.search(cmdline):
+            problem = "has zones see what memory held before"
         if problem is not None:
             raise UsageError(f"the hypervisor's command line {problem}", "Mend it.")
         return replace(self, cmdline=cmdline)
@@ -144,6 +173,10 @@ def load_host(table: Table, zones: Mapping[str, Zone]) -> Host | None:
     )
     if _DOM0_MEM.search(host.cmdline):
         raise table.error("hypervisor_cmdline", "has dom0_mem=", "Say host_memory_mib instead.")
+    if _NO_SCRUB.search(host.cmdline):
+        problem = "has zones see what memory held before"
+        raise table.error("hypervisor_cmdline", problem, "Leave bootscrub out, or set it to idle.")
+    _check_order(host.zones, table)
     _check_shared(host.zones, table)
     taken = _HYPERVISOR_MIB + host.memory_mib
     taken += sum(zone.memory_mib + _PER_ZONE_MIB for zone in host.zones)
@@ -154,6 +187,17 @@ def load_host(table: Table, zones: Mapping[str, Zone]) -> Host | None:
             "Give zones or host less, or mean the image for larger machines.",
         )
     return host
+
+
+def _check_order(zones: Sequence[Zone], table: Table) -> None:
+    """Refuse a zone that comes after one that is started later, or never."""
+    before: set[str] = set()
+    for zone in zones:
+        for name in zone.after:
+            if name not in before:
+                problem = f"{zone.name} comes after {name}, which does not stand before it"
+                raise table.error("zones", problem, "Name them in the order of their start.")
+        before.add(zone.name)
 
 
 def _check_shared(zones: Sequence[Zone], table: Table) -> None:
@@ -186,8 +230,16 @@ def _zone(name: str, table: Table) -> Zone:
         cmdline=_cmdline(table, "cmdline"),
         disks=tuple(map(_disk, table.tables("disks"))),
         nics=tuple(map(_nic, table.tables("nics"))),
+        after=table.texts("after", ()),
+        restart=_choice(table, "restart", tuple(RESTARTS)),
+        cpus=_cpus(table),
+        weight=_number(table, "weight", 1, MAX_WEIGHT, default=DEFAULT_WEIGHT),
+        cap=_number(table, "cap_percent", 0, _MAX_VCPUS * 100, default=0),
+        ready_s=_number(table, "ready_seconds", 1, MAX_READY_S, default=60),
+        by_xl=_choice(table, "toolstack", ("launch", "xl")) == "xl",
     )
     table.finish()
+    _check_limits(zone, table)
     if zone.type not in TYPES:
         raise table.error("type", f"{zone.type} is no type", f"Write {' or '.join(TYPES)}.")
     for key, values, most in (
@@ -198,6 +250,33 @@ def _zone(name: str, table: Table) -> Zone:
         if len(values) > most or len(set(values)) != len(values):
             raise table.error(key, "has one twice, or too many", f"Name at most {most}.")
     return zone
+
+
+def _check_limits(zone: Zone, table: Table) -> None:
+    if zone.cap > zone.vcpus * 100:
+        problem = f"{zone.cap} per cent, but {zone.vcpus} processors are {zone.vcpus * 100}"
+        raise table.error("cap_percent", problem, "Give it more vcpus, or a lower cap.")
+
+
+def _cpus(table: Table) -> tuple[int, ...]:
+    """Read a list of processors as Linux writes it: "0-3,8" (cpuset(7), list format)."""
+    text = table.text("cpus", "")
+    found: set[int] = set()
+    for part in text.split(",") if text else ():
+        first, dash, last = part.partition("-")
+        if not _CPU.fullmatch(first) or (dash and not _CPU.fullmatch(last)):
+            raise table.error("cpus", f"{text} is no list of processors", 'Write e.g. "0-3,8".')
+        found.update(range(int(first), int(last or first) + 1))
+    if text and (not found or max(found) >= MAX_CPUS):
+        raise table.error("cpus", f"{text} is out of range", f"Name some of 0 to {MAX_CPUS - 1}.")
+    return tuple(sorted(found))
+
+
+def _choice(table: Table, key: str, choices: tuple[str, ...]) -> str:
+    text = table.text(key, choices[0])
+    if text not in choices:
+        raise table.error(key, f"{text} is no choice", f"Write {' or '.join(choices)}.")
+    return text
 
 
 def _disk(table: Table) -> Disk:
@@ -211,7 +290,8 @@ def _disk(table: Table) -> Disk:
 
 
 def _nic(table: Table) -> Nic:
-    nic = Nic(table.text("bridge"), table.text("mac"))
+    isolated = table.flag("isolated", default=False)
+    nic = Nic(table.text("bridge"), table.text("mac"), isolated)
     table.finish()
     if not _BRIDGE.fullmatch(nic.bridge):
         raise table.error("bridge", "is no interface's name", "Write e.g. br0.")

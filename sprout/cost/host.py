@@ -133,12 +133,14 @@ def measure_host(
 def _symbols(subject: HostSubject, firmware: Path) -> HostSymbols:
     # The distribution's own hypervisor comes without symbols.
     hypervisor = read_elf(subject.hypervisor / "vmlinux")
+    launcher = read_table(subject.initramfs / "linked.symbols")
     return HostSymbols(
         hypervisor=hypervisor if hypervisor.addresses else None,
         kernel=read_system_map(subject.kernel / "System.map"),
         zone=read_system_map(subject.zone_kernel / "System.map"),
         stub=read_table(subject.stub_symbols),
         modules=read_modules(firmware),
+        launcher=launcher if launcher.addresses else None,
     )
 
 

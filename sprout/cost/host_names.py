@@ -10,25 +10,30 @@ from sprout.cost.measure import header_of
 from sprout.cost.symbols import KERNEL_HALF, LOW_END, Table
 from sprout.vm.counted import HYPERVISOR_SPACE, SPACES, ZONE_SPACE, Counted, LoadedImage
 
+_LAST_BYTES = 64 << 10
 _UNITS = {HYPERVISOR_SPACE: "xen", ZONE_SPACE: "zone"}
 
 
 @dataclass(frozen=True)
 class HostSymbols:
-    """Tables of all that runs; `hypervisor` is None where its functions are not known."""
+    """Tables of all that runs; `hypervisor` is None where its functions are not known.
+
+    `launcher` is the host's program that lies at a fixed address, from its `start` to its `end`.
+    """
 
     hypervisor: Table | None
     kernel: Table
     zone: Table
     stub: Table
     modules: Modules
+    launcher: Table | None = None
 
 
 class HostNamer:
     """Names addresses of one counted boot; remembers, because the same ones come often.
 
-    Units are "firmware", "stub", "xen", "kernel" (the host's), "zone" (its kernel) and "programs"
-    (user space of host or zones).
+    Units are "firmware", "stub", "xen", "kernel" (the host's), "zone" (its kernel), "launcher" and
+    "programs" (the rest of the user space of host or zones).
     """
 
     def __init__(self, symbols: HostSymbols, counted: Counted, image: Path) -> None:
@@ -59,10 +64,18 @@ class HostNamer:
             if image == ZONE_SPACE:
                 return symbols.zone, pc
             return symbols.kernel, pc - self._slide
+        if self._is_launcher(pc, image):
+            return symbols.launcher, pc
         loaded = self._images.get(image)
         if loaded is not None and self._is_stub(loaded):
             return symbols.stub, pc - loaded.base
         return None, pc
+
+    def _is_launcher(self, pc: int, image: int) -> bool:
+        table = self._symbols.launcher
+        if table is None or image in SPACES or image in self._images:
+            return False
+        return table.addresses[0] <= pc < table.addresses[-1] + _LAST_BYTES
 
     def _find(self, pc: int, image: int) -> tuple[str, str]:
         table, address = self._place(pc, image)
@@ -73,6 +86,11 @@ class HostNamer:
             return (_UNITS.get(image, "kernel"), name or "?")
         if pc >= LOW_END:
             return ("programs", "where counting begins") if pc < KERNEL_HALF else ("kernel", "?")
+        return self._find_low(pc, image, name)
+
+    def _find_low(self, pc: int, image: int, name: str | None) -> tuple[str, str]:
+        if self._is_launcher(pc, image):
+            return ("launcher", name or "?")
         loaded = self._images.get(image)
         modules = self._symbols.modules
         if loaded is None:

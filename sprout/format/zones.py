@@ -11,24 +11,32 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sprout.base.errors import SproutError
 
 PATH = "/zones/table"
 MAGIC = 0x54425A53  # "SZBT"
-VERSION = 1
+VERSION = 2
 MAX_ZONES = 64
 MAX_DISKS = 4
 MAX_NICS = 4
+MAX_CPUS = 128
 TYPES = {"pv": 1, "pvh": 2}
+# When a zone that ended is started again.
+RESTARTS = {"never": 0, "on-failure": 1, "always": 2}
+DEFAULT_WEIGHT = 256  # Xen's, of every domain (xen/common/sched/credit2.c)
+MAX_WEIGHT = 65535
+MAX_READY_S = 3600
+_BY_XL = 1  # flags
 
 _NAME, _FILE, _CMDLINE = 32, 64, 1024
 _DEVICE, _BACKEND, _BRIDGE = 16, 128, 16
 _HEADER = struct.Struct("<IHH")
 _DISK = struct.Struct(f"<{_DEVICE}s{_BACKEND}sI")
-_NIC = struct.Struct(f"<{_BRIDGE}s6s2s")
+_NIC = struct.Struct(f"<{_BRIDGE}s6sH")
 _ROW = struct.Struct(
-    f"<{_NAME}sIIII{_FILE}s{_FILE}s{_CMDLINE}sII{MAX_DISKS * _DISK.size}s{MAX_NICS * _NIC.size}s"
+    f"<{_NAME}s8IQ16s{_FILE}s{_FILE}s{_CMDLINE}sII{MAX_DISKS * _DISK.size}s{MAX_NICS * _NIC.size}s"
 )
 MAX_BYTES = _HEADER.size + MAX_ZONES * _ROW.size
 
@@ -56,15 +64,25 @@ class Disk:
 
 @dataclass(frozen=True)
 class Nic:
-    """A network interface of a zone: the bridge of the host that it is on, and its address."""
+    """A network interface of a zone: the bridge of the host that it is on, and its address.
+
+    `isolated`: the bridge carries nothing between it and other isolated ones.
+    """
 
     bridge: str
     mac: str
+    isolated: bool = False
 
 
 @dataclass(frozen=True)
 class Zone:
-    """One row: `type` is "pv" or "pvh"; `kernel` and `initramfs` are paths in the host."""
+    """One row: `type` is "pv" or "pvh"; `kernel` and `initramfs` are paths in the host.
+
+    `after` are the rows, counted from 0, that have to be ready first; `cpus` the machine's
+    processors that it may run on (none: all); `weight` its share of them; `cap` the most that it
+    gets, in per cent of one (0: no limit); `ready_s` the seconds in which it has to be ready.
+    `by_xl`: it is started by Xen's own tool.
+    """
 
     name: str
     type: str
@@ -75,6 +93,13 @@ class Zone:
     cmdline: str
     disks: tuple[Disk, ...] = ()
     nics: tuple[Nic, ...] = ()
+    restart: str = "never"
+    after: tuple[int, ...] = ()
+    cpus: tuple[int, ...] = ()
+    weight: int = DEFAULT_WEIGHT
+    cap: int = 0
+    ready_s: int = 60
+    by_xl: bool = False
 
 
 def pack(zones: Sequence[Zone]) -> bytes:
@@ -90,7 +115,13 @@ def pack(zones: Sequence[Zone]) -> bytes:
             TYPES[zone.type],
             zone.memory_mib,
             zone.vcpus,
-            0,
+            _BY_XL if zone.by_xl else 0,
+            RESTARTS[zone.restart],
+            zone.weight,
+            zone.cap,
+            zone.ready_s,
+            sum(1 << row for row in zone.after),
+            sum(1 << cpu for cpu in zone.cpus).to_bytes(MAX_CPUS // 8, "little"),
             zone.kernel.encode(),
             zone.initramfs.encode(),
             zone.cmdline.encode(),
@@ -101,7 +132,9 @@ def pack(zones: Sequence[Zone]) -> bytes:
                 for disk in zone.disks
             ),
             b"".join(
-                _NIC.pack(nic.bridge.encode(), bytes.fromhex(nic.mac.replace(":", "")), b"")
+                _NIC.pack(
+                    nic.bridge.encode(), bytes.fromhex(nic.mac.replace(":", "")), nic.isolated
+                )
                 for nic in zone.nics
             ),
         )
@@ -128,16 +161,17 @@ def unpack(data: bytes, where: object) -> tuple[Zone, ...]:
     return zones
 
 
-_Row = tuple[bytes, int, int, int, int, bytes, bytes, bytes, int, int, bytes, bytes]
-
-
-def _zone(row: _Row, where: str) -> Zone:
-    name, kind, memory, vcpus, flags, kernel, initramfs, cmdline, disks, nics, disk, nic = row
+def _zone(row: tuple[Any, ...], where: str) -> Zone:
+    name, kind, memory, vcpus, flags, restart, weight, cap, ready_s, after, cpus, *rest = row
+    kernel, initramfs, cmdline, disks, nics, disk, nic = rest
     kinds = {number: text for text, number in TYPES.items()}
+    restarts = {number: text for text, number in RESTARTS.items()}
     if kind not in kinds:
         raise _error(where, "type", f"{kind} is no type")
-    if flags:
-        raise _error(where, "flags", "is not 0")
+    if restart not in restarts:
+        raise _error(where, "restart", f"{restart} is no policy")
+    if flags & ~_BY_XL:
+        raise _error(where, "flags", "has bits that nobody knows")
     return Zone(
         name=_text(name, where, "name"),
         type=kinds[kind],
@@ -152,7 +186,18 @@ def _zone(row: _Row, where: str) -> Zone:
         nics=tuple(
             _nic(part, where) for part in _counted(nic, _NIC.size, nics, where, "nic_count")
         ),
+        restart=restarts[restart],
+        after=_bits(after),
+        cpus=_bits(int.from_bytes(cpus, "little")),
+        weight=weight,
+        cap=cap,
+        ready_s=ready_s,
+        by_xl=bool(flags & _BY_XL),
     )
+
+
+def _bits(mask: int) -> tuple[int, ...]:
+    return tuple(bit for bit in range(mask.bit_length()) if mask >> bit & 1)
 
 
 def _counted(data: bytes, size: int, count: int, where: str, field: str) -> list[bytes]:
@@ -173,10 +218,10 @@ def _disk(data: bytes, where: str) -> Disk:
 
 
 def _nic(data: bytes, where: str) -> Nic:
-    bridge, mac, padding = _NIC.unpack(data)
-    if padding != bytes(2):
-        raise _error(where, "nic: padding", "is not 0")
-    return Nic(_text(bridge, where, "nic: bridge"), mac.hex(":"))
+    bridge, mac, isolated = _NIC.unpack(data)
+    if isolated > 1:
+        raise _error(where, "nic: isolated", f"{isolated} is neither 0 nor 1")
+    return Nic(_text(bridge, where, "nic: bridge"), mac.hex(":"), bool(isolated))
 
 
 def _text(raw: bytes, where: str, field: str) -> str:
@@ -193,6 +238,8 @@ def _check(where: object, zones: Sequence[Zone]) -> None:
     seen: set[str] = set()
     for number, zone in enumerate(zones, start=1):
         _check_zone(f"{where}: zone {number}", zone)
+        if any(row >= number - 1 for row in zone.after):
+            raise _error(where, f"zone {number}: after", "is no earlier row")
         if zone.name in seen:
             raise _error(where, "name", f"{zone.name} is there twice")
         seen.add(zone.name)
@@ -201,11 +248,18 @@ def _check(where: object, zones: Sequence[Zone]) -> None:
 def _check_zone(where: str, zone: Zone) -> None:
     if zone.type not in TYPES:
         raise _error(where, "type", f"{zone.type!r} is no type")
-    for field, number, most in (
-        ("memory_mib", zone.memory_mib, _MAX_MEMORY_MIB),
-        ("vcpus", zone.vcpus, _MAX_VCPUS),
+    if zone.restart not in RESTARTS:
+        raise _error(where, "restart", f"{zone.restart!r} is no policy")
+    for field, number, least, most in (
+        ("memory_mib", zone.memory_mib, 1, _MAX_MEMORY_MIB),
+        ("vcpus", zone.vcpus, 1, _MAX_VCPUS),
+        ("weight", zone.weight, 1, MAX_WEIGHT),
+        ("cap", zone.cap, 0, zone.vcpus * 100),
+        ("ready_s", zone.ready_s, 1, MAX_READY_S),
+        ("cpus", max(zone.cpus, default=0), 0, MAX_CPUS - 1),
+        ("after", max(zone.after, default=0), 0, MAX_ZONES - 1),
     ):
-        if not 1 <= number <= most:
+        if not least <= number <= most:
             raise _error(where, field, f"{number} is out of range")
     for field, count, most in (
         ("disk_count", len(zone.disks), MAX_DISKS),
@@ -251,7 +305,14 @@ def c_header() -> str:
 #define SPROUT_ZONES_MAX_VCPUS {_MAX_VCPUS}u
 #define SPROUT_ZONES_MAX_BYTES {MAX_BYTES}u
 #define SPROUT_ZONE_PV {TYPES["pv"]}u
+#define SPROUT_ZONES_DEFAULT_WEIGHT {DEFAULT_WEIGHT}u
+#define SPROUT_ZONES_MAX_WEIGHT {MAX_WEIGHT}u
+#define SPROUT_ZONES_MAX_READY_S {MAX_READY_S}u
 #define SPROUT_ZONE_PVH {TYPES["pvh"]}u
+#define SPROUT_ZONE_BY_XL {_BY_XL}u
+#define SPROUT_RESTART_NEVER {RESTARTS["never"]}u
+#define SPROUT_RESTART_ON_FAILURE {RESTARTS["on-failure"]}u
+#define SPROUT_RESTART_ALWAYS {RESTARTS["always"]}u
 
 struct sprout_zones {{
     uint32_t magic;   /* SPROUT_ZONES_MAGIC */
@@ -268,7 +329,7 @@ struct sprout_zone_disk {{
 struct sprout_zone_nic {{
     char bridge[{_BRIDGE}];
     uint8_t mac[6];
-    uint8_t padding[2]; /* 0 */
+    uint16_t isolated; /* 0 or 1 */
 }};
 
 /* Texts are filled up with at least one NUL. */
@@ -277,7 +338,13 @@ struct sprout_zone {{
     uint32_t type; /* SPROUT_ZONE_PV or SPROUT_ZONE_PVH */
     uint32_t memory_mib;
     uint32_t vcpus;
-    uint32_t flags; /* 0 */
+    uint32_t flags;   /* SPROUT_ZONE_BY_XL or 0 */
+    uint32_t restart; /* SPROUT_RESTART_... */
+    uint32_t weight;
+    uint32_t cap;     /* per cent of a processor; 0: no limit */
+    uint32_t ready_s; /* in which it has to be ready */
+    uint64_t after;   /* the rows that have to be ready first, a bit each */
+    uint64_t cpus[{MAX_CPUS // 64}]; /* those that it may run on, a bit each; none: all */
     char kernel[{_FILE}];
     char initramfs[{_FILE}];
     char cmdline[{_CMDLINE}];

@@ -13,11 +13,13 @@ from sprout.initramfs.compile import MAX_PROGRAM_BYTES, PROGRAMS, compile_progra
 from sprout.initramfs.cpio import Entry, write_cpio
 from sprout.initramfs.definition import Definition, Program, load_definition
 from sprout.initramfs.libraries import Collector, Tools, machine_library
+from sprout.initramfs.linked import MAX_LINKED_BYTES, compile_linked, machine_archives
 
 __all__ = ["PROGRAMS", "assemble", "inputs", "linked", "needs_tools", "write_headers"]
 
 _MAX_FILE_BYTES = 1 << 30
 _INIT = "init"
+SDK = "sdk.tar"
 
 
 def assemble(
@@ -27,12 +29,15 @@ def assemble(
     epoch: int,
     arch: str = "x86_64",
     symbols: Path | None = None,
+    linked_symbols: Path | None = None,
     tools: Path | None = None,
 ) -> None:
     """Write the initramfs that the list `definition` describes to `target`, in one step.
 
     `epoch` is SOURCE_DATE_EPOCH in seconds; `symbols` is where the addresses of /init's functions
-    are written to (see sprout.format.symbols); `tools` is the tar that the list's binaries are in.
+    are written to (see sprout.format.symbols), `linked_symbols` where those of the program are that
+    is linked with Xen's libraries; `tools` is the tar that the list's binaries are in,
+    beside which lies the one of what its programs are linked with.
     The same inputs give the same bytes, wherever they lie. Raises SproutError when the list, a
     source or a tool is at fault.
     """
@@ -42,16 +47,23 @@ def assemble(
         entries.append(Entry(file.path, file.mode, read_bounded(file.source, _MAX_FILE_BYTES)))
     entries += _binaries(definition, listed, arch, tools)
     of_init: Symbols = ()
+    of_linked: Symbols = ()
     with tempfile.TemporaryDirectory(prefix="sprout-initramfs-") as name:
         work = Path(name)
         write_headers(work)
         for program in listed.programs:
+            if program.linked:
+                entry, of_linked = _linked(program, listed.base, work, arch, tools)
+                entries.append(entry)
+                continue
             entry, addresses = _compiled(program, listed.base, work, arch)
             entries.append(entry)
             if program.path == _INIT:
                 of_init = addresses
     if symbols is not None:
         write_file(symbols, write_symbols(of_init).encode())
+    if linked_symbols is not None:
+        write_file(linked_symbols, write_symbols(of_linked).encode())
     write_file(target, write_cpio(entries, epoch=epoch))
 
 
@@ -81,6 +93,19 @@ def _compiled(program: Program, base: Path, work: Path, arch: str) -> tuple[Entr
     return entry, addresses
 
 
+def _linked(
+    program: Program, base: Path, work: Path, arch: str, tools: Path | None
+) -> tuple[Entry, Symbols]:
+    if tools is None:
+        raise SproutError(f"{base}: there are no libraries for {program.path}", "Build them.")
+    binary = work / Path(program.path).name
+    sdk = tools.with_name(SDK)
+    sources = program.sources
+    addresses = compile_linked(sources, binary, base=base, include=work, sdk=sdk, arch=arch)
+    entry = Entry(program.path, program.mode, read_bounded(binary, MAX_LINKED_BYTES))
+    return entry, addresses
+
+
 def inputs(definition: Path) -> list[Path]:
     """Give every file of the tree whose content decides the archive, sorted.
 
@@ -99,8 +124,9 @@ def _sources(listed: Definition) -> set[Path]:
 
 
 def needs_tools(definition: Path) -> bool:
-    """Tell whether the list has programs that are in the tar of the tools."""
-    return bool(load_definition(definition).binaries)
+    """Tell whether the list has programs of the tools, or what is linked with their libraries."""
+    listed = load_definition(definition)
+    return bool(listed.binaries) or any(program.linked for program in listed.programs)
 
 
 def linked(definition: Path | None = None, arch: str = "x86_64") -> list[Path]:
@@ -109,5 +135,10 @@ def linked(definition: Path | None = None, arch: str = "x86_64") -> list[Path]:
     These are the C library's that programs are linked with, and the shared libraries that the list
     `definition` takes from the machine. Raises SproutError when one is missing.
     """
-    listed = load_definition(definition).machine if definition is not None else ()
-    return [*find_musl(arch).linked(), *(machine_library(name, arch) for name in listed)]
+    found = list(find_musl(arch).linked())
+    if definition is not None:
+        listed = load_definition(definition)
+        found += [machine_library(name, arch) for name in listed.machine]
+        if any(program.linked for program in listed.programs):
+            found += machine_archives(arch)
+    return found

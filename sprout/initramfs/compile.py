@@ -123,34 +123,35 @@ def compile_program(
     output = run(arguments, cwd=base, env=environment, timeout=_LIMIT_S)
     if output.status != 0:
         raise SproutError(
-            f"{base}: clang: {_first_error(output.stderr)}", "Mend the source that it names."
+            f"{base}: clang: {first_error(output.stderr)}", "Mend the source that it names."
         )
     check_program(target)
     return from_elf_map(Path(f"{target}.map").read_text(errors="replace"))
 
 
-def _first_error(stderr: bytes) -> str:
+def first_error(stderr: bytes) -> str:
+    """Give the line of a compiler's output that tells what is wrong."""
     lines = stderr.decode(errors="replace").splitlines()
     errors = [line for line in lines if "error:" in line]
     return (errors or lines or ["it printed nothing"])[0]
 
 
-def check_program(path: Path) -> None:
+def check_program(path: Path, most: int = MAX_PROGRAM_BYTES) -> None:
     """Refuse a program that a zone cannot start or should not carry.
 
     Raises SproutError when `path` is no 64-bit ELF, needs a dynamic loader, or is longer than
-    64 KiB. Layout: System V ABI, gABI chapter 4, ELF header and program header.
+    `most` bytes. Layout: System V ABI, gABI chapter 4, ELF header and program header.
     """
     try:
         size = path.stat().st_size
     except OSError as error:
         raise cannot_read(path, error) from error
-    if size > MAX_PROGRAM_BYTES:
+    if size > most:
         raise SproutError(
-            f"{path.name}: {size:,} bytes, more than the {MAX_PROGRAM_BYTES:,} a program may have",
+            f"{path.name}: {size:,} bytes, more than the {most:,} a program may have",
             "Leave out what it does not need: printf and locales are the largest parts of a libc.",
         )
-    data = read_bounded(path, MAX_PROGRAM_BYTES)
+    data = read_bounded(path, most)
     if not data.startswith(_ELF_MAGIC) or len(data) < 64:
         raise SproutError(f"{path.name}: is no 64-bit ELF program", "Compile it for this machine.")
     (table,) = struct.unpack_from("<Q", data, 0x20)

@@ -36,11 +36,15 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Program:
-    """A program to compile: its path in the archive, its mode, its sources beside the list."""
+    """A program to compile: its path in the archive, its mode, its sources beside the list.
+
+    `linked` tells that it is linked with Xen's libraries.
+    """
 
     path: str
     mode: int
     sources: tuple[Path, ...]
+    linked: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,10 @@ def _program(table: Table, path: str) -> Program:
         if not name.endswith(".c"):
             raise table.error("sources", f"{name!r} is no C file", "List C files only.")
     sources = tuple(_source(table, "sources", name) for name in names)
-    return Program(path, _mode(table, stat.S_IFREG, "0755"), sources)
+    libraries = table.text("libraries", "")
+    if libraries not in ("", TOOLS):
+        raise table.error("libraries", f"{libraries!r} has none", f'Write "{TOOLS}".')
+    return Program(path, _mode(table, stat.S_IFREG, "0755"), sources, linked=bool(libraries))
 
 
 def _file(table: Table, path: str) -> Listed:

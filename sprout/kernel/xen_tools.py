@@ -29,8 +29,9 @@ from sprout.kernel.kbuild import refuse_unfit
 from sprout.kernel.order import Order, write_metadata
 from sprout.kernel.patches import patched_tree
 from sprout.kernel.xen_make import XenMake, interface_versions
+from sprout.kernel.xen_sdk import collect_sdk
 
-OUTPUTS = ("tools.tar", "metadata.json")
+OUTPUTS = ("tools.tar", "sdk.tar", "metadata.json")
 PROGRAMS: tuple[str, ...] = (*KERNEL_PROGRAMS, "python3", "perl", "iasl")
 
 # What is taken, and where it is installed. xenstored has moved between releases.
@@ -153,7 +154,8 @@ def build_tools(order: Order, store: Store, target: Path, *, jobs: int, log: Pat
     """Build the tools of the Xen source of `order` into the existing directory `target`.
 
     Writes `tools.tar` (programs and those libraries of Xen's that they need, with the paths they
-    are installed under, stripped; the same bytes wherever they are built) and `metadata.json`.
+    are installed under, stripped), `sdk.tar` (what programs of ours are linked with; both the same
+    bytes wherever they are built) and `metadata.json`.
     Raises SproutError when the source does not verify, a patch does not apply or the compiler
     fails.
     """
@@ -173,6 +175,8 @@ def build_tools(order: Order, store: Store, target: Path, *, jobs: int, log: Pat
                 replace(make, source=place).make(label, [goal], jobs=jobs)
         files = _collect(work / "tools", Path(name) / "stripped")
         _write_tar(target / "tools.tar", files, order.epoch)
+        sdk = collect_sdk(work / "tools", Path(name) / "stripped")
+        _write_tar(target / "sdk.tar", sdk, order.epoch)
     write_metadata(
         target,
         {

@@ -72,13 +72,15 @@ def test_every_table_that_is_packed_is_taken(harness: Path) -> None:
 
 def test_a_damaged_table_is_refused(harness: Path) -> None:
     data = zones.pack([ZONE, FULL])
-    twice = data[:6] + b"\2\0" + data[8 : 8 + 1896] * 2
+    twice = data[:6] + b"\2\0" + data[8 : 8 + 1936] * 2
     assert ask(harness, "zones", twice) == b"two zones have one name\n"
     for size in (0, 7, 8, len(data) - 1):
         assert ask(harness, "zones", data[:size]) != b"good\n"
     assert ask(harness, "zones", data + b"\0") != b"good\n"
+    waits = data[: 8 + 64] + b"\1" + data[8 + 65 :]
+    assert ask(harness, "zones", waits) == b"a zone waits for itself or a later one\n"
     for text in (b"/zones/../init\0", b"relative\0", b"/a b\0", b"/" + b"a" * 63):
-        altered = data[: 8 + 48] + text + data[8 + 48 + len(text) :]
+        altered = data[: 8 + 88] + text + data[8 + 88 + len(text) :]
         assert ask(harness, "zones", altered) == b"a text is none\n", text
 
 

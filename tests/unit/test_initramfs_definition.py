@@ -100,8 +100,9 @@ def test_a_missing_list_is_named(tmp_path: Path) -> None:
 def test_the_lists_of_this_tree_read_and_no_source_is_left_out() -> None:
     room = _ROOT / "initramfs"
     listed: set[Path] = set()
-    for name in ("zone", "host"):
+    for name, programs in (("zone", ["init"]), ("host", ["init", "usr/sbin/launch"])):
         found = load_definition(room / f"{name}.toml")
-        assert [program.path for program in found.programs] == ["init"]
-        listed.update(found.programs[0].sources)
+        assert [program.path for program in found.programs] == programs
+        assert [program.linked for program in found.programs] == [False, True][: len(programs)]
+        listed.update(source for program in found.programs for source in program.sources)
     assert listed == {path for path in room.rglob("*.c")}

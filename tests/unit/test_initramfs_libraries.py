@@ -137,7 +137,7 @@ def test_zones_and_odd_files_are_explained() -> None:
         Row("zones/initramfs/a.cpio", 1, "initramfs of a"),
         Row("zones/kernels/k", 16, "kernel of a, b, c and 1 more"),
         Row("zones/kernels/old", 1, "listed"),
-        Row("zones/table", 8 + 4 * 1896, "the table of the zones: a, b, c and 1 more"),
+        Row("zones/table", 8 + 4 * 1936, "the table of the zones: a, b, c and 1 more"),
     ]
     entries[0] = Entry("zones/table", file, b"x")
     assert explain(write_cpio(entries, epoch=1))[-1].why == "the table of zones, which is damaged"

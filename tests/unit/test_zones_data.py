@@ -57,6 +57,26 @@ def test_a_host_and_its_zones_are_read(tmp_path: Path) -> None:
     assert web.disks == (Disk("xvda", "/dev/vda2", writable=True),)
     assert web.nics == (Nic("br0", "00:16:3e:00:00:01"),)
     assert (db.type, db.vcpus, db.cmdline, db.disks, db.nics) == ("pvh", 1, "", (), ())
+    assert (db.after, db.restart, db.cpus, db.weight, db.cap) == ((), "never", (), 256, 0)
+
+
+LIMITS = """memory_mib = 96
+after = ["web"]
+restart = "on-failure"
+cpus = "0-2,8"
+weight = 512
+cap_percent = 50
+ready_seconds = 5
+toolstack = "xl"
+"""
+
+
+def test_order_and_limits_of_a_zone_are_read(tmp_path: Path) -> None:
+    host = tree_of(tmp_path, WHOLE.replace("memory_mib = 96", LIMITS)).images["host"].host
+    assert host is not None
+    db = host.zones[1]
+    assert (db.after, db.restart, db.cpus) == (("web",), "on-failure", (0, 1, 2, 8))
+    assert (db.weight, db.cap, db.ready_s, db.by_xl) == (512, 50, 5, True)
 
 
 def test_an_image_without_a_hypervisor_is_no_host(tmp_path: Path) -> None:
@@ -72,6 +92,8 @@ def test_an_image_without_a_hypervisor_is_no_host(tmp_path: Path) -> None:
         ('["web", "db"]', '["web", "web"]', "images.host.zones: names one twice"),
         ('"console=com1"', '"dom0_mem=1G"', "images.host.hypervisor_cmdline: has dom0_mem="),
         ('"console=com1"', '"dom0-mem=1G"', "images.host.hypervisor_cmdline: has dom0_mem="),
+        ('"console=com1"', '"bootscrub=0"', "hypervisor_cmdline: has zones see what memory"),
+        ('"console=com1"', '"a no-bootscrub"', "hypervisor_cmdline: has zones see what memory"),
         ('"/dev/vda2"', '"/dev/../etc"', "backend: is no path"),
         ('"console=com1"', '"a\\nb"', "images.host.hypervisor_cmdline: is not printable"),
         ("machine_memory_mib = 512", "machine_memory_mib = 300", "zones take 368"),
@@ -90,6 +112,14 @@ def test_an_image_without_a_hypervisor_is_no_host(tmp_path: Path) -> None:
         ('"br0"', '"a b"', "bridge: is no interface's name"),
         ('"00:16:3e:00:00:01"', '"01:16:3e:00:00:01"', "mac: is no station's address"),
         ('cmdline = "quiet"', f'cmdline = "{"x" * 1024}"', "cmdline: is longer than 1023"),
+        ("memory_mib = 96", 'memory_mib = 96\ncpus = "3-1"', "zones.db.cpus: 3-1 is out of range"),
+        ("memory_mib = 96", 'memory_mib = 96\ncpus = "a"', "zones.db.cpus: a is no list"),
+        ("memory_mib = 96", 'memory_mib = 96\ncpus = "0-128"', "zones.db.cpus: 0-128 is out of"),
+        ("memory_mib = 96", "memory_mib = 96\ncap_percent = 101", "cap_percent: 101 per cent"),
+        ("memory_mib = 96", "memory_mib = 96\nweight = 0", "zones.db.weight: 0 is out of range"),
+        ("memory_mib = 96", 'memory_mib = 96\nrestart = "no"', "zones.db.restart: no is no choice"),
+        ("memory_mib = 96", 'memory_mib = 96\ntoolstack = "a"', "db.toolstack: a is no choice"),
+        ("vcpus = 2", 'vcpus = 2\nafter = ["db"]', "zones: web comes after db, which does not"),
         ("memory_mib = 96", WRITES_TOO, "zones: web and db share /dev/vda2, and one of them"),
         ("memory_mib = 96", ADDRESS_TOO, "web and db both have the address 00:16:3e:00:00:01"),
         ('"00:16:3e:00:00:01"', '"00:00:00:00:00:00"', "zones.web.nics[0].mac: is no station's"),

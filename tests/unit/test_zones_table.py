@@ -20,13 +20,20 @@ SECOND = replace(
     vcpus=128,
     cmdline="",
     disks=(Disk("xvda", "/dev/nvme0n1p2", writable=True), Disk("xvdb", "/srv/b.img", False)),
-    nics=tuple(Nic("br0", f"00:16:3e:00:00:0{number}") for number in range(4)),
+    nics=tuple(Nic("br0", f"00:16:3e:00:00:0{number}", number == 3) for number in range(4)),
+    restart="on-failure",
+    cpus=(0, 3, 127),
+    weight=512,
+    cap=250,
+    ready_s=5,
+    by_xl=True,
 )
-ROW = 1896
+THIRD = replace(FIRST, name="third", after=(0, 1))
+ROW = 1936
 
 
 def test_what_is_packed_is_read_back() -> None:
-    for rows in ((), (FIRST,), (FIRST, SECOND), (SECOND, FIRST)):
+    for rows in ((), (FIRST,), (FIRST, SECOND), (SECOND, FIRST), (FIRST, SECOND, THIRD)):
         data = zones.pack(rows)
         assert len(data) == 8 + ROW * len(rows)
         assert zones.unpack(data, "x") == rows
@@ -53,6 +60,11 @@ def test_most_zones_fit_and_no_more() -> None:
         (replace(FIRST, memory_mib=0), "memory_mib"),
         (replace(FIRST, memory_mib=(1 << 20) + 1), "memory_mib"),
         (replace(FIRST, vcpus=129), "vcpus"),
+        (replace(FIRST, weight=0), "weight"),
+        (replace(FIRST, cap=101), "cap"),
+        (replace(FIRST, ready_s=0), "ready_s"),
+        (replace(FIRST, cpus=(128,)), "cpus"),
+        (replace(FIRST, restart="maybe"), "restart"),
         (replace(FIRST, kernel="zones/kernel"), "kernel"),
         (replace(FIRST, kernel="/zones/../init"), "kernel"),
         (replace(FIRST, initramfs="/" + "a" * 63), "initramfs"),
@@ -86,21 +98,26 @@ def test_two_zones_have_two_names() -> None:
     ("offset", "value", "field"),
     [
         (0, b"\0", "magic"),
-        (4, b"\2", "version"),
+        (4, b"\1", "version"),
         (6, b"\1", "count"),
         (6, b"\xff\xff", "count"),
         (8 + 31, b"a", "name"),
         (8 + 32, b"\3", "zone 1: type"),
         (8 + 36, b"\0\0\0\0", "memory_mib"),
         (8 + 40, b"\xff\xff\xff\xff", "vcpus"),
-        (8 + 44, b"\1", "flags"),
-        (8 + 48 + 64, b"\0", "initramfs"),
-        (8 + 1200, b"\5", "disk_count"),
-        (8 + 1204, b"\xff\xff\xff\xff", "nic_count"),
-        (8 + 1208, b"x", "disk_count"),
+        (8 + 44, b"\2", "flags"),
+        (8 + 48, b"\3", "restart"),
+        (8 + 52, b"\0\0", "weight"),
+        (8 + 56, b"\x65", "cap"),
+        (8 + 60, b"\0", "ready_s"),
+        (8 + 64, b"\1", "after"),
+        (8 + 88 + 64, b"\0", "initramfs"),
+        (8 + 1240, b"\5", "disk_count"),
+        (8 + 1244, b"\xff\xff\xff\xff", "nic_count"),
+        (8 + 1248, b"x", "disk_count"),
         (8 + ROW - 1, b"\1", "nic_count"),
-        (8 + ROW + 1208 + 144, b"\2", "disk: writable"),
-        (8 + ROW + 1208 + 592 + 22, b"\1", "nic: padding"),
+        (8 + ROW + 1248 + 144, b"\2", "disk: writable"),
+        (8 + ROW + 1248 + 592 + 22, b"\2", "nic: isolated"),
     ],
 )
 def test_a_damaged_field_is_named(offset: int, value: bytes, field: str) -> None:
