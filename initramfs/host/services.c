@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -75,7 +76,21 @@ static bool ended_well(const char *name, pid_t child)
     }
 }
 
-/* xenstored says its process number when it listens (-P). */
+/* Some say it a little before they listen. */
+static bool connect_to_store(void)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    int64_t deadline = now_ms() + LIMIT_MS;
+
+    while (!store_connect()) {
+        if ((errno != ENOENT && errno != ECONNREFUSED) || now_ms() >= deadline)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+/* xenstored says its process number when it is up (-P). */
 static bool start_store(void)
 {
     static char *words[] = {"/usr/sbin/xenstored", "-N", "-P", NULL};
@@ -103,7 +118,7 @@ static bool start_store(void)
     }
     /* The pipe stays open: whoever writes to one that nobody reads is killed. */
     fcntl(said[0], F_SETFL, O_NONBLOCK);
-    if (!store_connect()) {
+    if (!connect_to_store()) {
         say("xenstored", errno);
         return false;
     }

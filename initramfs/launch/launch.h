@@ -22,12 +22,11 @@
 #define LAPIC_ADDRESS 0xfee00000ull
 #define ACPI_INFO_ADDRESS 0xfc000000ull
 
-/* What all zones share: the hypervisor and the store. Watches have a connection of their own: with
- * one, libxenstore reads by a thread, which every answer then has to wait for. */
+/* What all zones share: the hypervisor and the store. What is watched comes by a connection of its own
+ * (host/store.c): libxenstore takes events by a thread, which its static library does not have. */
 struct host {
     xc_interface *xen;
     struct xs_handle *store;
-    struct xs_handle *watch;
 };
 
 /* A zone on its way to be a domain. */

@@ -95,7 +95,7 @@ static bool take_lines(const struct host *host, const struct sprout_zone *rows, 
 static int serve(const struct host *host, const struct sprout_zone *rows, size_t count)
 {
     struct pollfd polled[] = {{.fd = STDIN_FILENO, .events = POLLIN},
-                              {.fd = xs_fileno(host->watch), .events = POLLIN}};
+                              {.fd = store_socket(), .events = POLLIN}};
 
     write_all(STDOUT_FILENO, "up\n", 3);
     for (;;) {
@@ -103,12 +103,8 @@ static int serve(const struct host *host, const struct sprout_zone *rows, size_t
             return 1;
         if (polled[1].revents & (POLLERR | POLLHUP))
             return 1; /* no zone can be served without the store */
-        if (polled[1].revents) {
-            unsigned int fields;
-
-            free(xs_read_watch(host->watch, &fields));
+        if (polled[1].revents && store_happened())
             look_for_ended(host);
-        }
         if (polled[0].revents && !take_lines(host, rows, count))
             return 0;
     }
@@ -127,8 +123,7 @@ int main(void)
     if (!host.xen && !failed("the hypervisor does not answer"))
         return give_up();
     host.store = xs_open(0);
-    host.watch = xs_open(0);
-    if ((!host.store || !host.watch || !xs_watch(host.watch, "@releaseDomain", "")) &&
+    if ((!host.store || !store_connect() || !store_watch("@releaseDomain")) &&
         !failed("xenstored does not answer"))
         return give_up();
     map_files(rows, count);

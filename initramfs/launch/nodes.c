@@ -131,6 +131,7 @@ static void write_nic(struct writer *writer, const struct sprout_zone_nic *row, 
     put_at(writer, device.front, "mac", address);
     put_at(writer, device.back, "mac", address);
     put_at(writer, device.back, "bridge", row->bridge);
+    put_at(writer, device.back, "script", ""); /* Linux refuses one without; we do its work */
 }
 
 /* The host's kernel holds its side back until then. */

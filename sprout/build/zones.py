@@ -21,6 +21,8 @@ from sprout.format.zones import (
 )
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+# A zone's begins with a letter: Xen's tools take a number for a domain.
+_ZONE_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 TYPES = ("pv", "pvh")
 MAX_ZONES = 64
 _MAX_DISKS = 4
@@ -36,7 +38,9 @@ _LEAST_HOST_MIB = 64
 _LEAST_ZONE_MIB = 16
 _CPU = re.compile(r"[0-9]{1,3}")
 _DEVICE = re.compile(r"xvd[a-z]")
-_BACKEND = re.compile(r"/[A-Za-z0-9._/+:-]{1,126}")
+# One spelling for one file: no empty part, none that is a dot or begins with one.
+_BACKEND = re.compile(r"(?:/[A-Za-z0-9_+:-][A-Za-z0-9._+:-]*)+")
+_MAX_BACKEND = 127
 _BRIDGE = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _NO_MAC = "00:00:00:00:00:00"
@@ -44,6 +48,8 @@ _NO_MAC = "00:00:00:00:00:00"
 _DOM0_MEM = re.compile(r"(?:^|\s)dom0[-_]mem=")
 
 
+# What follows is the first domain's (xen/arch/x86/setup.c), where the signed .cmdline is not seen.
+_REST = re.compile(r"(?:^|\s)--(?:\s|$)")
 # Without it a zone would see what the machine's memory held before.
 _NO_SCRUB = re.compile(r"(?:^|\s)(?:no[-_]bootscrub|bootscrub=(?:0|no|off|false|disable))(?:\s|$)")
 
@@ -118,10 +124,8 @@ class Host:
         """
         cmdline = f"{self.cmdline} {words}".strip()
         problem = _cmdline_problem(cmdline)
-        if problem is None and _DOM0_MEM.search(cmdline):
-            problem = "has dom0_mem=, which host_memory_mib of images.toml says"
-        if problem is None and _NO_SCRUB.search(cmdline):
-            problem = "has zones see what memory held before"
+        if problem is None and (found := _unwanted(cmdline)) is not None:
+            problem = found[0]
         if problem is not None:
             raise UsageError(f"the hypervisor's command line {problem}", "Mend it.")
         return replace(self, cmdline=cmdline)
@@ -171,11 +175,8 @@ def load_host(table: Table, zones: Mapping[str, Zone]) -> Host | None:
         zones=tuple(zones[name] for name in names),
         microcode=_name(table, "microcode") if table.has("microcode") else None,
     )
-    if _DOM0_MEM.search(host.cmdline):
-        raise table.error("hypervisor_cmdline", "has dom0_mem=", "Say host_memory_mib instead.")
-    if _NO_SCRUB.search(host.cmdline):
-        problem = "has zones see what memory held before"
-        raise table.error("hypervisor_cmdline", problem, "Leave bootscrub out, or set it to idle.")
+    if (found := _unwanted(host.cmdline)) is not None:
+        raise table.error("hypervisor_cmdline", *found)
     _check_order(host.zones, table)
     _check_shared(host.zones, table)
     taken = _HYPERVISOR_MIB + host.memory_mib
@@ -218,8 +219,9 @@ def _check_shared(zones: Sequence[Zone], table: Table) -> None:
 
 
 def _zone(name: str, table: Table) -> Zone:
-    if not NAME.fullmatch(name):
-        raise table.error("", f"{name} is no name", "Use at most 31 of a-z, 0-9 and dashes.")
+    if not _ZONE_NAME.fullmatch(name):
+        hint = "Use at most 31 of a-z, 0-9 and dashes, a letter first."
+        raise table.error("", f"{name} is no name", hint)
     zone = Zone(
         name=name,
         flavor=_name(table, "flavor"),
@@ -284,7 +286,7 @@ def _disk(table: Table) -> Disk:
     table.finish()
     if not _DEVICE.fullmatch(disk.device):
         raise table.error("device", f"{disk.device} is no disk of a zone", "Write xvda to xvdz.")
-    if not _BACKEND.fullmatch(disk.backend) or ".." in disk.backend.split("/"):
+    if not _BACKEND.fullmatch(disk.backend) or len(disk.backend) > _MAX_BACKEND:
         raise table.error("backend", "is no path", "Name a device or file of the host: /dev/vda.")
     return disk
 
@@ -321,6 +323,19 @@ def _cmdline(table: Table, key: str) -> str:
     if problem is not None:
         raise table.error(key, problem, "Mend it.")
     return text
+
+
+def _unwanted(cmdline: str) -> tuple[str, str] | None:
+    """Give what a hypervisor must not be told, and a hint; None where it is not."""
+    if _DOM0_MEM.search(cmdline):
+        return "has dom0_mem=", "Say host_memory_mib instead."
+    if _REST.search(cmdline):
+        problem = "has a word --, behind which Xen reads nothing"
+        return problem, "Say the host's own words in cmdline."
+    if _NO_SCRUB.search(cmdline):
+        problem = "lets zones see what memory held before"
+        return problem, "Leave bootscrub out, or set it to idle."
+    return None
 
 
 def _cmdline_problem(text: str) -> str | None:

@@ -294,7 +294,11 @@ def test_what_ran_before_the_kernel_moves_nothing_in_it(
     after = exact(sprout, tmp_path / "planted.json", "boot", "zone", "--exact", "--via", boot)
     own, ran = (phase(one, "firmware").instructions for one in (before, after))
     assert 1_000 < ran - own < 100_000
-    assert counts(after)[1:] == counts(before)[1:]
+    # The decompressor looks through the firmware's memory map, which may have another entry too.
+    for now, then in zip(counts(after)[1:], counts(before)[1:], strict=True):
+        assert now[0] == then[0]
+        assert abs(now[1] - then[1]) <= (2_000 if now[0] == "decompression" else 0)
+        assert now[2:] == then[2:]
     assert (after.functions["init"], after.memory_kib) == (
         before.functions["init"],
         before.memory_kib,

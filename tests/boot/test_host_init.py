@@ -191,7 +191,7 @@ def test_disks_and_interfaces_of_a_zone_are_connected(
         "sprout-init: /bin/devices exited with status 0",
     ):
         assert line in lines, text
-    assert said(text) == ["zone first ended"]
+    assert said(text) == ["zone first ended: poweroff"]
 
 
 def test_a_zone_that_fails_is_said_and_the_next_one_started(
@@ -206,10 +206,10 @@ def test_a_zone_that_fails_is_said_and_the_next_one_started(
     ended = r"sprout-zone (.|\n)*empty ended|empty ended(.|\n)*sprout-zone "
     text = machine(with_zones(host_entries, *rows), ended)
     lines = said(text)
-    assert lines[:2] == ["zone none did not start", "xl exited with status 3"], text
-    assert lines[2].startswith("xl: "), text
-    assert "zone large did not start" in lines, text
-    assert "zone empty ended before it was ready" in lines, text
+    assert lines[0].startswith("launch: xc: error: "), text
+    assert lines[1].startswith("zone none did not start: /zones/kernels/none"), text
+    assert any(line.startswith("zone large did not start: its memory") for line in lines), text
+    assert "zone empty ended before it was ready: crash" in lines, text
     assert re.search(r"^\[empty\] .*Kernel panic - not syncing", text, re.MULTILINE), text
     assert [found.zone for found in zone_lines(text)] == ["first"]
     assert host_lines(text) == []

@@ -112,8 +112,13 @@ def test_kernel_without_an_init_panics_and_is_named(
     assert_one_error(output, "zone", "kernel panic: VFS: Unable to mount root fs")
 
 
-def test_time_limit(sprout: Sprout, zone_disk: Path) -> None:
-    output = sprout("boot", "zone", "--timeout", "2")
+def test_time_limit(sprout: Sprout, zone_disk: Path, tmp_path: Path) -> None:
+    source, program = tmp_path / "a.c", tmp_path / "a"
+    source.write_text("#include <unistd.h>\nint main(void) { for (;;) pause(); }\n")
+    compile_program([source], program, base=tmp_path, include=tmp_path)
+    archive = tmp_path / "silent.cpio"
+    archive.write_bytes(write_cpio([Entry("init", 0o100755, program.read_bytes())], epoch=0))
+    output = sprout("boot", "zone", "--initramfs", archive, "--timeout", "2")
     assert_one_error(output, "zone", "not ready within 2 s")
 
 

@@ -96,9 +96,9 @@ def test_a_program_starts_with_what_came_with_it_and_nothing_else(
         else:
             path.write_bytes(entry.data)
             path.chmod(entry.mode & 0o777)
-    assert run(["unshare", "-r", "chroot", root, "/bin/p"], timeout=20).status == 42
+    assert run(["unshare", "-r", "-R", root, "/bin/p"], timeout=20).status == 42
     shutil.rmtree(root / LIBRARIES)
-    assert run(["unshare", "-r", "chroot", root, "/bin/p"], timeout=20).status == 127
+    assert run(["unshare", "-r", "-R", root, "/bin/p"], timeout=20).status == 127
 
 
 def test_every_file_is_explained_from_the_archive_alone(tools: Path, tmp_path: Path) -> None:

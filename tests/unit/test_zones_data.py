@@ -92,8 +92,13 @@ def test_an_image_without_a_hypervisor_is_no_host(tmp_path: Path) -> None:
         ('["web", "db"]', '["web", "web"]', "images.host.zones: names one twice"),
         ('"console=com1"', '"dom0_mem=1G"', "images.host.hypervisor_cmdline: has dom0_mem="),
         ('"console=com1"', '"dom0-mem=1G"', "images.host.hypervisor_cmdline: has dom0_mem="),
-        ('"console=com1"', '"bootscrub=0"', "hypervisor_cmdline: has zones see what memory"),
-        ('"console=com1"', '"a no-bootscrub"', "hypervisor_cmdline: has zones see what memory"),
+        ('"/dev/vda2"', '"/dev//vda2"', "backend: is no path"),
+        ('"/dev/vda2"', '"/dev/./vda2"', "backend: is no path"),
+        ('"/dev/vda2"', '"/dev/vda2/"', "backend: is no path"),
+        ("[zones.db]", "[zones.12]", "zones.12: 12 is no name"),
+        ('"console=com1"', '"a -- b"', "hypervisor_cmdline: has a word --"),
+        ('"console=com1"', '"bootscrub=0"', "hypervisor_cmdline: lets zones see what memory"),
+        ('"console=com1"', '"a no-bootscrub"', "hypervisor_cmdline: lets zones see what memory"),
         ('"/dev/vda2"', '"/dev/../etc"', "backend: is no path"),
         ('"console=com1"', '"a\\nb"', "images.host.hypervisor_cmdline: is not printable"),
         ("machine_memory_mib = 512", "machine_memory_mib = 300", "zones take 368"),
@@ -149,7 +154,12 @@ def test_what_no_hypervisor_would_start_is_refused(
 
 @pytest.mark.parametrize(
     ("words", "problem"),
-    [("dom0_mem=8M", "has dom0_mem="), ("é", "not printable ASCII"), ("x" * 1024, "longer than")],
+    [
+        ("dom0_mem=8M", "has dom0_mem="),
+        ("--", "has a word --"),
+        ("é", "not printable ASCII"),
+        ("x" * 1024, "longer than"),
+    ],
 )
 def test_words_from_elsewhere_keep_the_same_rules(tmp_path: Path, words: str, problem: str) -> None:
     host = tree_of(tmp_path, WHOLE).images["host"].host
