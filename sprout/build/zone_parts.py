@@ -15,6 +15,7 @@ from sprout.image.elf import read_xen_kernel
 from sprout.initramfs.cpio import Entry
 
 _MAX_BYTES = 1 << 30
+_START_BYTES = 1 << 20
 _FILE = stat.S_IFREG | 0o644
 
 
@@ -43,7 +44,7 @@ def zone_entries(zones: Sequence[Zone], parts: Mapping[str, ZoneParts]) -> list[
             files[kernel] = read_bounded(parts[zone.name].kernel, _MAX_BYTES)
         if initramfs not in files:
             files[initramfs] = read_bounded(parts[zone.name].initramfs, _MAX_BYTES)
-        _check_kernel(zone, files[kernel])
+        _check_kernel(zone, files[kernel], len(files[initramfs]))
         row = _row(zone, f"/{kernel}", f"/{initramfs}")
         places = {other.name: number for number, other in enumerate(zones)}
         rows.append(replace(row, after=tuple(sorted(places[name] for name in zone.after))))
@@ -51,13 +52,21 @@ def zone_entries(zones: Sequence[Zone], parts: Mapping[str, ZoneParts]) -> list[
     return [Entry(name, _FILE, data) for name, data in files.items()]
 
 
-def _check_kernel(zone: Zone, kernel: bytes) -> None:
+def _check_kernel(zone: Zone, kernel: bytes, initramfs_bytes: int) -> None:
     found = read_xen_kernel(kernel, f"zones.{zone.name}: kernel {zone.flavor}")
     if not (found.pv if zone.type == "pv" else found.pvh):
         raise SproutError(
             f"images.toml: zones.{zone.name}.type: {zone.type}, but the notes of the kernel "
             f"{zone.flavor} do not say that it can be one",
             f"Ask for CONFIG_XEN_{zone.type.upper()}=y in kernels/flavors/{zone.flavor}.toml.",
+        )
+    # Its memory begins at 0: kernel, initramfs, and the page tables that it is started with.
+    needed = found.end + initramfs_bytes + _START_BYTES + (1 << 20) - 1 >> 20
+    if zone.memory_mib < needed:
+        raise SproutError(
+            f"images.toml: zones.{zone.name}.memory_mib: {zone.memory_mib}, but kernel and "
+            f"initramfs alone take {needed}",
+            "Give it more.",
         )
 
 

@@ -7,7 +7,7 @@ Hypervisor: Multiboot2 Specification 2.0, section 3.1.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sprout.base.errors import SproutError
@@ -17,7 +17,7 @@ _HEADER_64 = struct.Struct("<16xHHIQQQIHHHHHH")
 _PROGRAM_64 = struct.Struct("<IIQQQQQQ")
 _NOTE = struct.Struct("<III")
 _EM_386, _EM_X86_64 = 3, 62
-_PT_NOTE = 4
+_PT_LOAD, _PT_NOTE = 1, 4
 _MAX_PROGRAM_HEADERS = 64
 _MAX_NOTES_BYTES = 64 << 10
 
@@ -34,11 +34,15 @@ _TAG_EFI64_ENTRY = 9
 
 @dataclass(frozen=True)
 class XenKernel:
-    """How Xen can start a kernel: paravirtualised, by its PVH entry, and as the host's own."""
+    """How Xen can start a kernel: paravirtualised, by its PVH entry, and as the host's own.
+
+    `end` is the physical address, from 0, behind all that it takes while it is loaded.
+    """
 
     pv: bool
     pvh: bool
     host: bool
+    end: int = 0
 
 
 def read_xen_kernel(data: bytes, where: object) -> XenKernel:
@@ -46,12 +50,14 @@ def read_xen_kernel(data: bytes, where: object) -> XenKernel:
 
     Raises SproutError when that is no such ELF file, or is damaged.
     """
-    notes = dict(_xen_notes(data, where))
+    headers = _program_headers(data, where)
+    notes = dict(_xen_notes(data, headers, where))
     features = int.from_bytes(notes.get(_SUPPORTED_FEATURES, b""), "little")
     return XenKernel(
         pv=_ENTRY in notes and _VIRT_BASE in notes,
         pvh=_PHYS32_ENTRY in notes,
         host=bool(features >> _XENFEAT_DOM0 & 1),
+        end=max((row.physical + row.memory for row in headers if row.kind == _PT_LOAD), default=0),
     )
 
 
@@ -88,8 +94,16 @@ def _has_efi_entry(tags: bytes) -> bool:
     return False
 
 
-def _xen_notes(data: bytes, where: object) -> Iterator[tuple[int, bytes]]:
-    """Give type and contents of each note of the owner Xen."""
+@dataclass(frozen=True)
+class _Header:
+    kind: int
+    offset: int
+    physical: int
+    size: int
+    memory: int
+
+
+def _program_headers(data: bytes, where: object) -> list[_Header]:
     if data[:6] != _MAGIC + b"\x02\x01" or len(data) < _HEADER_64.size:
         raise _error(where, "is no 64-bit ELF file", "Name an uncompressed kernel: its vmlinux.")
     _type, machine, _version, _entry, table, _sections, _flags, _size, row, count, *_ = (
@@ -103,13 +117,25 @@ def _xen_notes(data: bytes, where: object) -> Iterator[tuple[int, bytes]]:
         or table + count * row > len(data)
     ):
         raise _error(where, "its program headers are damaged", "Build it again.")
+    found = []
     for at in range(table, table + count * row, row):
-        kind, _flags, offset, _address, _physical, size, *_ = _PROGRAM_64.unpack_from(data, at)
-        if kind != _PT_NOTE:
+        kind, _flags, offset, _address, physical, size, memory, _ = _PROGRAM_64.unpack_from(
+            data, at
+        )
+        found.append(_Header(kind, offset, physical, size, memory))
+    return found
+
+
+def _xen_notes(
+    data: bytes, headers: Sequence[_Header], where: object
+) -> Iterator[tuple[int, bytes]]:
+    """Give type and contents of each note of the owner Xen."""
+    for header in headers:
+        if header.kind != _PT_NOTE:
             continue
-        if size > _MAX_NOTES_BYTES or offset + size > len(data):
+        if header.size > _MAX_NOTES_BYTES or header.offset + header.size > len(data):
             raise _error(where, "its notes reach beyond its end", "Build it again.")
-        yield from _notes(data[offset : offset + size], where)
+        yield from _notes(data[header.offset : header.offset + header.size], where)
 
 
 def _notes(segment: bytes, where: object) -> Iterator[tuple[int, bytes]]:

@@ -73,6 +73,20 @@ def test_host_starts_within_its_promise(measured: Measurement) -> None:
     assert spent(measured, "kernel", "calibration") <= 400_000_000
 
 
+def test_our_hypervisor_takes_a_third_less_than_the_packaged_one(
+    sprout: Sprout, measured: Measurement, tree: Path, tmp_path: Path
+) -> None:
+    path = tree / "kernels/flavors/xen.toml"
+    path.write_text(path.read_text().replace('"built"', '"packaged"'))
+    report = tmp_path / "packaged.json"
+    output = sprout("--tree", tree, "boot", "host", "--exact", "--json", report)
+    assert output.status == 0, output.stderr.decode()
+    (packaged,) = read_measurements(report)
+    ours, theirs = (spent(one, "xen", "xen-calibration") for one in (measured, packaged))
+    print(f"ours {ours:,} instructions, packaged {theirs:,}")
+    assert ours * 3 <= theirs * 2
+
+
 @pytest.mark.parametrize(
     "words",
     [("--cpus", "2", "--memory", "8192"), ("--append-hypervisor", "dom0=pvh")],
