@@ -130,6 +130,23 @@ class Host:
             raise UsageError(f"the hypervisor's command line {problem}", "Mend it.")
         return replace(self, cmdline=cmdline)
 
+    def with_zones(self, count: int) -> Host:
+        """Give the same host with `count` zones: its first ones, then more like the last.
+
+        Raises UsageError when there are too many, or the last one cannot be there twice.
+        """
+        if count > MAX_ZONES or not self.zones:
+            raise UsageError(f"{count} zones: a host has 1 to {MAX_ZONES}", "Give another number.")
+        zones = list(self.zones[:count])
+        model = zones[-1]
+        if count > len(zones) and (model.nics or any(disk.writable for disk in model.disks)):
+            problem = f"{model.name}: has an address or a disk to write to of its own"
+            raise UsageError(problem, "Put a zone without them last, or give a lower number.")
+        for number in range(2, count - len(zones) + 2):
+            zones.append(replace(model, name=f"{model.name[:27]}-{number}"))
+        needed = max(self.machine_memory_mib, _taken(self.memory_mib, zones))
+        return replace(self, zones=tuple(zones), machine_memory_mib=needed)
+
     def hypervisor_cmdline(self) -> str:
         """Give the hypervisor's whole command line (Xen, docs/misc/xen-command-line.pandoc)."""
         memory = f"dom0_mem={self.memory_mib}M,max:{self.memory_mib}M"
@@ -179,8 +196,7 @@ def load_host(table: Table, zones: Mapping[str, Zone]) -> Host | None:
         raise table.error("hypervisor_cmdline", *found)
     _check_order(host.zones, table)
     _check_shared(host.zones, table)
-    taken = _HYPERVISOR_MIB + host.memory_mib
-    taken += sum(zone.memory_mib + _PER_ZONE_MIB for zone in host.zones)
+    taken = _taken(host.memory_mib, host.zones)
     if taken > host.machine_memory_mib:
         raise table.error(
             "machine_memory_mib",
@@ -188,6 +204,10 @@ def load_host(table: Table, zones: Mapping[str, Zone]) -> Host | None:
             "Give zones or host less, or mean the image for larger machines.",
         )
     return host
+
+
+def _taken(host_mib: int, zones: Sequence[Zone]) -> int:
+    return _HYPERVISOR_MIB + host_mib + sum(zone.memory_mib + _PER_ZONE_MIB for zone in zones)
 
 
 def _check_order(zones: Sequence[Zone], table: Table) -> None:

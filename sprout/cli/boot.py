@@ -46,6 +46,7 @@ from sprout.vm.timeline import write_json
 
 _TIMEOUT_S = 120
 _MEMORY_MIB = 512
+_FIRMWARE_MIB = 256
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +94,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="TEXT",
         help="more words for the hypervisor's command line",
+    )
+    parser.add_argument(
+        "--zones", type=positive, metavar="N", help="of a host: N zones, more like the last"
     )
     parser.add_argument(
         "--secure-boot", action="store_true", help="boot a machine that enforces signatures"
@@ -146,7 +150,9 @@ def execute(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="sprout-boot-") as work:
         disk = Path(work) / "disk.img"
         _changed_disk(tree, chosen, arguments, Path(work), disk)
-        return _boot(arguments, _Booted(disk, image, log, hypervisor))
+        # The firmware's own share comes on top.
+        least = chosen.host.machine_memory_mib + _FIRMWARE_MIB if chosen.host is not None else 0
+        return _boot(arguments, _Booted(disk, image, log, hypervisor, least))
 
 
 def _check_reports(arguments: argparse.Namespace) -> None:
@@ -241,6 +247,7 @@ class _Booted:
     name: str
     log: Path
     hypervisor: str | None
+    least_memory_mib: int = 0
 
 
 def _boot(arguments: argparse.Namespace, what: _Booted) -> int:
@@ -254,7 +261,7 @@ def _boot(arguments: argparse.Namespace, what: _Booted) -> int:
             image=what.name,
             accel=arguments.accel,
             timeout_s=arguments.timeout,
-            memory_mib=arguments.memory or usual,
+            memory_mib=arguments.memory or max(usual, what.least_memory_mib),
             cpus=arguments.cpus,
             console=show if arguments.console else None,
             until=arguments.until,

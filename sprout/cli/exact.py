@@ -30,6 +30,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     for unfit, why in (
         (arguments.accel == "kvm", "--accel kvm: exact mode is emulation"),
         (arguments.initramfs is not None, "--initramfs: exact mode needs the symbols of its init"),
+        (arguments.zones is not None, "--zones: exact mode tells the phases of one zone"),
         (arguments.until != "ready", "--until exit: exact mode ends when the image is ready"),
     ):
         if unfit:

@@ -11,7 +11,8 @@ from sprout.build.tree import Image
 
 def is_changed(arguments: argparse.Namespace) -> bool:
     """Tell whether another image than the built one is asked for."""
-    return arguments.initramfs is not None or bool(arguments.append or arguments.append_hypervisor)
+    words = bool(arguments.append or arguments.append_hypervisor)
+    return arguments.initramfs is not None or words or arguments.zones is not None
 
 
 def with_words(image: Image, arguments: argparse.Namespace) -> Image:
@@ -22,6 +23,10 @@ def with_words(image: Image, arguments: argparse.Namespace) -> Image:
                 f"--append-hypervisor: {image.name} has no hypervisor", "Leave it out, or --append."
             )
         image = replace(image, host=image.host.with_words(arguments.append_hypervisor))
+    if arguments.zones is not None:
+        if image.host is None:
+            raise UsageError(f"--zones: {image.name} is no host", "Name the image of a host.")
+        image = replace(image, host=image.host.with_zones(arguments.zones))
     if arguments.append:
         image = image.with_cmdline(f"{image.cmdline} {arguments.append}".strip())
     return image
