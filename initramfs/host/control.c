@@ -5,6 +5,7 @@
  *     list              one line for each zone, then {"done":"list"}
  *     start NAME        starts a zone that does not run
  *     stop NAME         asks a zone to end; it is not started again
+ *     memory            an event with the hypervisor's free memory
  *     console NAME      the last that it wrote, a line each, then {"done":"console"}
  *
  * Everybody connected hears each zone's events. Who reads too slowly loses lines; nobody waits.
@@ -158,6 +159,27 @@ void tell_event(const char *event, const char *zone, const char *why)
     }
 }
 
+/* {"event":"memory","free_kib":N,"total_kib":N}: the hypervisor's, to everybody. */
+void tell_memory(uint64_t free_kib, const char *total_kib)
+{
+    uint64_t total = 0;
+
+    skip_decimal(total_kib, total_kib + strlen(total_kib), &total);
+    for (size_t i = 0; i <= MOST_CLIENTS; i++) {
+        struct line line = {.text = "{", .used = 1};
+
+        if (clients[i].socket < 0)
+            continue;
+        field(&line, "event", "memory");
+        line_text(&line, ",\"free_kib\":");
+        line_number(&line, free_kib);
+        line_text(&line, ",\"total_kib\":");
+        line_number(&line, total);
+        line_text(&line, "}");
+        send_line(&clients[i], &line);
+    }
+}
+
 static void list(struct client *client)
 {
     const struct sprout_zone *rows;
@@ -214,8 +236,12 @@ static void obey(struct client *client, const char *request)
         list(client);
         return;
     }
+    if (strcmp(request, "memory") == 0) {
+        tell_launcher("memory", 0);
+        return;
+    }
     if (!name) {
-        refuse(client, "write list, or start, stop or console and a zone");
+        refuse(client, "write list, memory, or start, stop or console and a zone");
         return;
     }
     if (!row_named(name + 1, &row)) {
@@ -235,7 +261,7 @@ static void obey(struct client *client, const char *request)
     } else if (strncmp(request, "console ", 8) == 0) {
         show_console(client, row);
     } else {
-        refuse(client, "write list, or start, stop or console and a zone");
+        refuse(client, "write list, memory, or start, stop or console and a zone");
     }
 }
 

@@ -103,6 +103,7 @@ void open_control(void);
 size_t control_descriptors(int *descriptors, size_t most);
 int64_t control_next_ms(int64_t now);
 bool control_readable(int descriptor);
+void tell_memory(uint64_t free_kib, const char *total_kib);
 void tell_event(const char *event, const char *zone, const char *why);
 
 /* consoles.c: those of the zones, by their rows. */

@@ -83,7 +83,12 @@ static void take_line(void *context, const char *text, size_t size)
             return;
         }
     }
-    say_of("launch", line);
+    at = after_word(line, "memory ");
+    at = at ? skip_decimal(at, end, &row) : NULL;
+    if (at && *at == ' ')
+        tell_memory(row, at + 1);
+    else
+        say_of("launch", line);
 }
 
 /* Takes what has come; false when the launcher has closed its end. */

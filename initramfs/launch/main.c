@@ -4,6 +4,7 @@
  * standard output, a line each; ROW counts the rows of /zones/table from 0:
  *
  *     start ROW      stop ROW (asks it to end)      kill ROW      adopt ROW (which xl started)
+ *     memory 0       (then: memory FREE TOTAL, Xen's, in KiB)
  *     up             started ROW TICKS       failed ROW WHAT      shutdown ROW WHY      ended ROW WHY
  *
  * It keeps nothing that Xen and the store do not know: one that is started again goes on.
@@ -47,17 +48,28 @@ static int give_up(void)
     return 1;
 }
 
+static void report_memory(const struct host *host)
+{
+    xc_physinfo_t info = {0};
+    char total[24];
+
+    if (xc_physinfo(host->xen, &info) != 0)
+        return;
+    snprintf(total, sizeof(total), "%llu", (unsigned long long)info.total_pages * 4);
+    tell("memory", info.free_pages * 4, total);
+}
+
 static void obey(const struct host *host, const struct sprout_zone *rows, size_t count,
                  const char *line)
 {
-    static const char *const verbs[] = {"start ", "stop ", "kill ", "adopt "};
+    static const char *const verbs[] = {"start ", "stop ", "kill ", "adopt ", "memory "};
     size_t verb = 0;
     uint64_t row;
     const char *end = line + strlen(line);
 
-    while (verb < 4 && strncmp(line, verbs[verb], strlen(verbs[verb])) != 0)
+    while (verb < 5 && strncmp(line, verbs[verb], strlen(verbs[verb])) != 0)
         verb++;
-    if (verb == 4 || skip_decimal(line + strlen(verbs[verb]), end, &row) != end || row >= count)
+    if (verb == 5 || skip_decimal(line + strlen(verbs[verb]), end, &row) != end || row >= count)
         return;
     if (verb == 0 && !start_row(host, rows, (size_t)row))
         tell("failed", (size_t)row, why);
@@ -67,6 +79,8 @@ static void obey(const struct host *host, const struct sprout_zone *rows, size_t
         kill_row(host, (size_t)row);
     if (verb == 3)
         adopt_row(host, rows, (size_t)row);
+    if (verb == 4)
+        report_memory(host);
 }
 
 /* Takes what there is of lines; false when the host's init is gone. */

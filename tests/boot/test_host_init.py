@@ -231,24 +231,22 @@ def test_a_zone_may_run_on_a_processor_that_is_there(
     assert any("the processors that it is to run on" in line for line in said(text)), text
 
 
-def test_a_supervisor_outside_hears_and_tells(
-    machine: Machine, host_entries: list[Entry], tmp_path: Path
-) -> None:
-    path = tmp_path / "channel"
-    heard: list[dict[str, object]] = []
+Line = dict[str, object]
+Asked = Sequence[tuple[str, object]]
+
+
+def supervised(machine: Machine, entries: Sequence[Entry], path: Path, asked: Asked) -> list[Line]:
+    """Boot a host with a channel; give what is heard there, and last the console as "text".
+
+    Each request is written when the answer to the one before has come: a line, or (zone, event).
+    """
+    heard: list[Line] = []
 
     def ask() -> None:
         with socket.socket(socket.AF_UNIX) as channel, channel.makefile("rw") as stream:
             channel.connect(str(path))
             channel.settimeout(60)
-            for request, last in (
-                ("list", {"done": "list"}),
-                ("console second", {"done": "console"}),
-                ("stop second", ("second", "ended")),
-                ("start second", ("second", "ready")),
-                ("start second", {"error": "it runs already"}),
-                ("stop nobody", {"error": "there is no such zone"}),
-            ):
+            for request, last in asked:
                 stream.write(f"{request}\n")
                 stream.flush()
                 while True:
@@ -257,9 +255,8 @@ def test_a_supervisor_outside_hears_and_tells(
                     if last in (line, (line.get("zone"), line.get("event"))):
                         break
 
-    rows = (_PV, replace(_PV, name="second"))
     text = machine(
-        with_zones(host_entries, *rows),
+        entries,
         "sprout-host ",
         words="SPROUT_CHANNEL=/dev/vport0p1",
         extra=(
@@ -269,6 +266,46 @@ def test_a_supervisor_outside_hears_and_tells(
         ),
         meanwhile=ask,
     )
+    return [*heard, {"text": text}]
+
+
+def test_fifty_restarts_leave_nothing_behind(
+    machine: Machine, host_entries: list[Entry], tmp_path: Path
+) -> None:
+    zone = replace(
+        _PV,
+        name="again",
+        disks=(Disk("xvda", "/disks/a", writable=True),),
+        nics=(Nic("br0", "00:16:3e:00:00:01"),),
+    )
+    # The first start makes the bridge and what else stays.
+    once = [("stop again", ("again", "ended")), ("start again", ("again", "ready"))]
+    memory = ("memory", (None, "memory"))
+    asked = [*once, memory, *(once * 50), memory, ("list", {"done": "list"})]
+    *heard, last = supervised(
+        machine, with_zones(host_entries, _PV, zone), tmp_path / "channel", asked
+    )
+    before, after = (line["free_kib"] for line in heard if line.get("event") == "memory")
+    assert before == after, last["text"]
+    states = {line["zone"]: line["state"] for line in heard if "state" in line}
+    assert states == {"first": "ready", "again": "ready"}, last["text"]
+
+
+def test_a_supervisor_outside_hears_and_tells(
+    machine: Machine, host_entries: list[Entry], tmp_path: Path
+) -> None:
+    asked = [
+        ("list", {"done": "list"}),
+        ("console second", {"done": "console"}),
+        ("stop second", ("second", "ended")),
+        ("start second", ("second", "ready")),
+        ("start second", {"error": "it runs already"}),
+        ("stop nobody", {"error": "there is no such zone"}),
+    ]
+    rows = (_PV, replace(_PV, name="second"))
+    entries = with_zones(host_entries, *rows)
+    *heard, last = supervised(machine, entries, tmp_path / "channel", asked)
+    text = str(last["text"])
     states = {line["zone"]: line["state"] for line in heard if "state" in line}
     assert states == {"first": "ready", "second": "ready"}, text
     assert any("sprout-ready" in str(line.get("line")) for line in heard)
