@@ -23,7 +23,7 @@ packages=(
     # the machine
     qemu-system-x86 ovmf
     # tests: clang's sanitizers (below), other people's tools that must accept what we make
-    git cpio sbsigntool osslsigncode efitools softhsm2 openssl systemd-boot-efi dosfstools e2fsprogs
+    squashfs-tools git cpio sbsigntool osslsigncode efitools softhsm2 openssl systemd-boot-efi dosfstools e2fsprogs
 )
 
 fail() {

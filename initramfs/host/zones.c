@@ -16,6 +16,7 @@
 #define CONSOLE_RETRY_MS 2
 /* What a zone wrote last is on its way when its domain has shut down. */
 #define LAST_WORDS_MS 50
+#define END_LIMIT_MS 30000
 #define FIRST_DELAY_MS 1000
 #define LONGEST_DELAY_MS 60000
 /* A zone that ran so long has started well: the next delay is the first again. */
@@ -140,7 +141,8 @@ static void announce_if_ready(struct zone *zone)
 {
     if (!zone->was_ready || zone->state != RUNNING)
         return;
-    zone->deadline = 0;
+    if (!zone->stopped)
+        zone->deadline = 0;
     tell_event("ready", zone->row->name, NULL);
     if (zone->announced)
         return;
@@ -290,7 +292,10 @@ static void take_too_long(struct zone *zone)
         fail(zone, "it took more than 60 s");
         break;
     case RUNNING:
-        say_zone(zone->row->name, " is not ready in time: it is ended", NULL);
+        say_zone(zone->row->name,
+                 zone->stopped ? " has not ended in 30 s: it is ended now"
+                               : " is not ready in time: it is ended",
+                 NULL);
         tell_launcher("kill", row_of(zone));
         break;
     case SHUT_DOWN:
@@ -429,6 +434,8 @@ bool stop_zone(size_t row)
         zone->deadline = 0;
     } else {
         tell_launcher("stop", row);
+        if (zone->state == RUNNING)
+            zone->deadline = now_ms() + END_LIMIT_MS;
     }
     return true;
 }

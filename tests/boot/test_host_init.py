@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import stat
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from commands import built
 
-from sprout.base.run import started
+from sprout.base.run import check, started
 from sprout.format import ready, zones
 from sprout.format.zones import Disk, Nic, Zone
 from sprout.initramfs.assemble import assemble, write_headers
@@ -63,7 +64,10 @@ def host_entries(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> list
     silent = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
     mute = Entry("init", _PROGRAM, program(work, silent))
     zone = read_cpio((work / "zone.cpio").read_bytes(), work)
-    zone.append(Entry("bin/devices", _PROGRAM, (work / "devices").read_bytes()))
+    for name in ("talk", "keep"):
+        compile_program([_GUESTS / f"{name}.c"], work / name, base=_GUESTS, include=work)
+    for name in ("devices", "talk"):
+        zone.append(Entry(f"bin/{name}", _PROGRAM, (work / name).read_bytes()))
     return [
         *read_cpio((work / "host.cpio").read_bytes(), work),
         Entry("zones/kernels/zone", _FILE, parts.zone_kernel.read_bytes()),
@@ -71,9 +75,37 @@ def host_entries(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> list
         Entry("zones/initramfs/zone.cpio", _FILE, write_cpio(zone, epoch=1)),
         Entry("zones/initramfs/mute.cpio", _FILE, write_cpio([mute], epoch=1)),
         Entry("zones/initramfs/empty.cpio", _FILE, write_cpio([], epoch=1)),
+        Entry("roots/zone.squashfs", _FILE, root_of_zone(work)),
         Entry("disks/a", _FILE, b"the disk a\n".ljust(4096, b"\0")),
         Entry("disks/b", _FILE, b"the disk b\n".ljust(4096, b"\0")),
     ]
+
+
+def root_of_zone(work: Path) -> bytes:
+    """Make a root for a zone that is no initramfs: its init and one program, read-only."""
+    root = work / "root"
+    for name in ("bin", "sbin", "dev", "proc", "sys", "run", "tmp", "root"):
+        (root / name).mkdir(parents=True)
+    shutil.copy(work / "keep", root / "bin/keep")
+    init = next(
+        one for one in read_cpio((work / "zone.cpio").read_bytes(), work) if one.name == "init"
+    )
+    (root / "init").write_bytes(init.data)
+    (root / "init").chmod(0o755)
+    for name in ("poweroff", "reboot"):
+        (root / "sbin" / name).symlink_to("/init")
+    nodes = ("-p", "dev/console c 600 0 0 5 1", "-p", "dev/null c 666 0 0 1 3")
+    words: list[str | Path] = [
+        "mksquashfs",
+        root,
+        work / "root.squashfs",
+        "-comp",
+        "zstd",
+        "-all-root",
+        *nodes,
+    ]
+    check(words, "Install squashfs-tools.")
+    return (work / "root.squashfs").read_bytes()
 
 
 Machine = Callable[..., str]
@@ -267,6 +299,58 @@ def supervised(machine: Machine, entries: Sequence[Entry], path: Path, asked: As
         meanwhile=ask,
     )
     return [*heard, {"text": text}]
+
+
+@pytest.mark.parametrize("isolated", [False, True], ids=["open", "isolated"])
+def test_two_zones_talk_where_their_bridge_lets_them(
+    machine: Machine, host_entries: list[Entry], isolated: bool
+) -> None:
+    nics = [Nic("br0", f"00:16:3e:00:00:0{number}", isolated) for number in (1, 2)]
+    server = replace(_PV, cmdline="quiet -- /bin/talk serve 10.9.0.1", nics=(nics[0],))
+    caller = replace(
+        _PV,
+        name="caller",
+        type="pvh",
+        cmdline="quiet -- /bin/talk call 10.9.0.2 10.9.0.1",
+        nics=(nics[1],),
+        after=(0,),
+    )
+    text = machine(with_zones(host_entries, server, caller), r"\[caller\] talk: .*")
+    assert f"[caller] talk: {'no answer' if isolated else 'hello'}" in text.splitlines(), text
+    assert "[first] talk: serving" in text.splitlines(), text
+    assert said(text) == []
+
+
+@pytest.mark.parametrize("kind", ["pv", "pvh"])
+def test_a_zone_has_its_root_on_a_disk_and_keeps_what_it_writes(
+    machine: Machine, host_entries: list[Entry], tmp_path: Path, kind: str
+) -> None:
+    zone = replace(
+        _PV,
+        type=kind,
+        initramfs="/zones/initramfs/empty.cpio",
+        cmdline="quiet root=/dev/xvda rootfstype=squashfs ro rootwait init=/init -- /bin/keep",
+        disks=(
+            Disk("xvda", "/roots/zone.squashfs", writable=False),
+            Disk("xvdb", "/disks/b", writable=True),
+        ),
+    )
+    asked: list[tuple[str, object]] = [
+        ("stop first", ("first", "ended")),
+        ("start first", ("first", "ready")),
+        *([("console first", {"done": "console"})] * 20),
+    ]
+    *_heard, last = supervised(machine, with_zones(host_entries, zone), tmp_path / "channel", asked)
+    text = str(last["text"])
+    lines = [
+        line for line in text.splitlines() if line.startswith(("[first] kept", "[first] root"))
+    ]
+    assert lines == [
+        "[first] kept: the disk b",
+        "[first] root: read-only",
+        "[first] kept: written by a zone",
+        "[first] root: read-only",
+    ], text
 
 
 def test_fifty_restarts_leave_nothing_behind(
