@@ -1,0 +1,1 @@
+"""OCI artifacts: layout on disk, packing, push, pull, signatures, and refusing what is not right."""
