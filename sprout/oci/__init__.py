@@ -1,1 +1,1 @@
-"""OCI artifacts: layout on disk, packing, push, pull, signatures, and refusing what is not right."""
+"""OCI artifacts: layouts on disk, packing, push, pull, signatures, refusing what is not right."""

@@ -57,7 +57,9 @@ def _definition(kind: str, table: Table, words: Mapping[str, str]) -> Definition
     for text in table.texts("annotations", ()):
         name, equals, value = _filled(table, "annotations", text, words).partition("=")
         if not equals or name in notes:
-            raise table.error("annotations", "is no list of names", 'Write "name=value", each once.')
+            raise table.error(
+                "annotations", "is no list of names", 'Write "name=value", each once.'
+            )
         notes[name] = value
     files = tuple(_file(row, words) for row in table.tables("files"))
     if not files or len({row.name for row in files}) != len(files):
@@ -87,4 +89,6 @@ def _filled(table: Table, key: str, text: str, words: Mapping[str, str]) -> str:
         return text.format_map(words)
     except (KeyError, ValueError, IndexError, AttributeError) as error:
         known = ", ".join(f"{{{word}}}" for word in words)
-        raise table.error(key, "has a word in braces that is unknown", f"Known: {known}.") from error
+        raise table.error(
+            key, "has a word in braces that is unknown", f"Known: {known}."
+        ) from error

@@ -14,6 +14,7 @@ from sprout.oci.model import (
     INDEX,
     MANIFEST,
     REF_NAME,
+    SUFFIX,
     TITLE,
     Descriptor,
     Index,
@@ -61,11 +62,9 @@ def pack(
                 annotations=definition.annotations,
             ).to_bytes()
             digest = layout.add(index)
-            notes = {REF_NAME: definition.kind}
+            notes = {REF_NAME: definition.kind, SUFFIX: definition.suffix}
             roots.append(
-                describe(
-                    index, INDEX, annotations=notes, artifact_type=definition.artifact_type
-                )
+                describe(index, INDEX, annotations=notes, artifact_type=definition.artifact_type)
             )
             packed.append(Packed(definition.kind, definition.suffix, digest, size))
         layout.finish(roots)
@@ -96,7 +95,7 @@ def _manifest(
     ).to_bytes()
     layout.add(data)
     size = sum(layer.size for layer in layers)
-    row = describe(
+    found = describe(
         data, MANIFEST, architecture=architecture, artifact_type=definition.artifact_type
     )
-    return row, size
+    return found, size
