@@ -1,7 +1,7 @@
 """Fetch an artifact from a registry into a directory, if somebody you trust has signed it.
 
-The signature is looked at before any file is fetched, and everything chains to the digest that was
-signed. Whatever is refused leaves nothing behind. What breaks off goes on where it was when the same
+The signature is looked at before any file is fetched, and everything chains to the signed digest.
+Whatever is refused leaves nothing behind. What breaks off goes on where it was when the same
 command is given again. Credentials are docker's ($DOCKER_CONFIG or ~/.docker).
 """
 

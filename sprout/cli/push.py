@@ -1,7 +1,7 @@
 """Send the artifacts of a packed image to a registry, signed with the key `artifact`.
 
-WHAT is the name of an image that `pack` packed, or the directory of a layout. Its kernel goes to the
-tag that REFERENCE names, the others to that tag with their suffix (-initramfs, -image, -disk). What
+WHAT is the name of an image that `pack` packed, or the directory of a layout. Its kernel goes to
+the tag that REFERENCE names, the others to that tag with their suffix (-initramfs and so on). What
 the registry has already is not sent again. Both of cosign's forms of signature are made, without
 any network but the registry. Credentials are docker's ($DOCKER_CONFIG or ~/.docker).
 """

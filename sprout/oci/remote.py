@@ -122,7 +122,7 @@ class Remote:
 
         What `target` already holds is the beginning: it is hashed, and only the rest is fetched
         (RFC 9110, section 14, Range). Raises RefusedError when the blob is not as described (then
-        `target` is gone), SproutError when the registry fails for good (then it stays), OSError when
+        `target` is gone), SproutError when the registry fails for good (it stays), OSError when
         the file system refuses.
         """
         where = f"{self.reference.name}: {row.digest}"

@@ -113,7 +113,7 @@ class Web:
         configs = [str(config)] if config is not None and config.is_file() else []
         for backend in self._backends.values():
             try:
-                backend.load_configs(f"{reference.registry}/{reference.repository}", list(configs))
+                backend.load_configs(self._client.get_container(reference.name), list(configs))
             except Exception as error:  # whatever the library stumbles over
                 raise SproutError(
                     f"{config or 'docker config'}: its credentials cannot be read: {error}",
