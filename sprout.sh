@@ -24,6 +24,7 @@ packages=(
     qemu-system-x86 ovmf
     # tests: clang's sanitizers (below), other people's tools that must accept what we make
     git cpio sbsigntool osslsigncode efitools softhsm2 openssl systemd-boot-efi dosfstools e2fsprogs
+    docker-registry skopeo
 )
 
 fail() {
