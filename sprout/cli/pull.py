@@ -13,7 +13,8 @@ from pathlib import Path
 
 from sprout.base.errors import printable
 from sprout.base.progress import Progress
-from sprout.cli.registry import add_access, add_trust, peak_memory, remote, trusted
+from sprout.cli.registry import peak_memory, remote, trusted
+from sprout.cli.registry_options import add_access, add_trust
 from sprout.oci.pack import ARCHITECTURES
 from sprout.oci.pull import choose, pull
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from sprout.base.errors import UsageError
 from sprout.base.progress import Progress
-from sprout.cli.registry import access, add_access, peak_memory
+from sprout.cli.registry import access, peak_memory
+from sprout.cli.registry_options import add_access
 from sprout.cli.where import chosen_tree
 from sprout.oci.layout import Layout, is_layout, open_layout
 from sprout.oci.model import REF_NAME, SUFFIX, Descriptor

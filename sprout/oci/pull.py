@@ -53,11 +53,11 @@ def choose(remote: Remote, keys: Sequence[TrustedKey], architecture: str) -> Cho
     where = str(remote.reference)
     root = remote.root()
     accepted = check_signed(remote, root.digest, keys, where)
-    parsed = _manifest(remote, root, where)
+    parsed = read_manifest(remote, root, where)
     if isinstance(parsed, Manifest):
         return Chosen(root.digest, accepted, None, files_of(parsed, where))
     row = for_architecture(parsed, architecture, where)
-    inner = _manifest(remote, row, where)
+    inner = read_manifest(remote, row, where)
     if isinstance(inner, Index):
         raise malformed(where, "is an index in an index")
     return Chosen(root.digest, accepted, row.architecture, files_of(inner, where))
@@ -90,7 +90,8 @@ def files_of(manifest: Manifest, where: str) -> dict[str, Descriptor]:
     return files
 
 
-def _manifest(remote: Remote, row: Descriptor, where: str) -> Manifest | Index:
+def read_manifest(remote: Remote, row: Descriptor, where: str) -> Manifest | Index:
+    """Fetch and read a manifest that a descriptor names; raises RefusedError when it differs."""
     found = remote.manifest(row.digest)
     if found is None:
         raise altered(where, f"{row.digest} is named, but not there")

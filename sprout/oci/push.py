@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sprout.oci import cosign
 from sprout.oci.keys import PublicKey
 from sprout.oci.layout import Layout
+from sprout.oci.layout_sign import kept_referrers
 from sprout.oci.model import Descriptor, Index, describe
 from sprout.oci.remote import Remote
 
@@ -82,8 +83,10 @@ def push(
     for data, row in what.manifests:
         remote.send_manifest(data, row.media_type, row.digest)
     root_data, root = what.manifests[-1]
-    if sign is not None:
-        for _, row in what.manifests:
+    for _, row in what.manifests:
+        for made in kept_referrers(layout, row.digest):
+            send_made(remote, made, row.digest)
+        if sign is not None:
             for made in signatures(remote.reference.name, row, *sign):
                 send_made(remote, made, row.digest)
     if remote.reference.tag is not None:

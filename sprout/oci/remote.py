@@ -180,6 +180,21 @@ class Remote:
             check_hash(found, row.digest, where)
             os.fsync(file.fileno())
 
+    def check_blob(self, row: Descriptor, advance: Callable[[int], None]) -> None:
+        """Read a blob and keep nothing of it; raises RefusedError when it is not as described."""
+        where = f"{self.reference.name}: {row.digest}"
+        found, there = hasher(row.digest), 0
+        try:
+            with self.web.ask("GET", f"blobs/{row.digest}", wanted=(200,)) as answer:
+                for piece in pieces(answer, row.size + 1):
+                    found.update(piece)
+                    there += len(piece)
+                    advance(len(piece))
+        except requests.exceptions.RequestException as error:
+            raise _broken(where, error) from error
+        check_size(there, row, where)
+        check_hash(found, row.digest, where)
+
     def has_blob(self, digest: str) -> bool:
         """Tell whether the repository has a blob."""
         with self.web.ask("HEAD", f"blobs/{digest}", wanted=(200, 404)) as answer:
