@@ -44,7 +44,7 @@ class Descriptor:
             "size": self.size,
         }
         if self.annotations:
-            found["annotations"] = self.annotations
+            found["annotations"] = dict(sorted(self.annotations.items()))
         if self.architecture is not None:
             found["platform"] = {"architecture": self.architecture, "os": "linux"}
         if self.artifact_type is not None:
@@ -66,12 +66,11 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """Give the manifest as it is stored and hashed."""
         found: dict[str, Any] = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
+            **_head(MANIFEST, self.artifact_type),
             "config": self.config.to_json(),
             "layers": [layer.to_json() for layer in self.layers],
         }
-        return _with_rest(found, self.artifact_type, self.subject, self.annotations)
+        return _with_rest(found, self.subject, self.annotations)
 
     def blobs(self) -> tuple[Descriptor, ...]:
         """Give everything that the manifest needs: its config, then its layers."""
@@ -91,26 +90,27 @@ class Index:
     def to_bytes(self) -> bytes:
         """Give the index as it is stored and hashed."""
         found: dict[str, Any] = {
-            "schemaVersion": 2,
-            "mediaType": INDEX,
+            **_head(INDEX, self.artifact_type),
             "manifests": [row.to_json() for row in self.manifests],
         }
-        return _with_rest(found, self.artifact_type, self.subject, self.annotations)
+        return _with_rest(found, self.subject, self.annotations)
+
+
+def _head(media_type: str, artifact_type: str | None) -> dict[str, Any]:
+    found = {"schemaVersion": 2, "mediaType": media_type}
+    return found if artifact_type is None else found | {"artifactType": artifact_type}
 
 
 def _with_rest(
-    found: dict[str, Any],
-    artifact_type: str | None,
-    subject: Descriptor | None,
-    annotations: dict[str, str],
+    found: dict[str, Any], subject: Descriptor | None, annotations: dict[str, str]
 ) -> bytes:
-    if artifact_type is not None:
-        found["artifactType"] = artifact_type
+    # In the order of Go's structures: skopeo writes an index anew and keeps it where nothing
+    # differs, so that what we signed is still what it copies.
     if subject is not None:
         found["subject"] = subject.to_json()
     if annotations:
-        found["annotations"] = annotations
-    return write_json(found)
+        found["annotations"] = dict(sorted(annotations.items()))
+    return write_json(found, ordered=True)
 
 
 def describe(data: bytes, media_type: str, **more: Any) -> Descriptor:  # noqa: ANN401 - fields

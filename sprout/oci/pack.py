@@ -56,11 +56,9 @@ def pack(
                 row, count = _manifest(layout, definition, architecture, sources[architecture])
                 rows.append(row)
                 size += count
-            index = Index(
-                tuple(rows),
-                artifact_type=definition.artifact_type,
-                annotations=definition.annotations,
-            ).to_bytes()
+            # Without an artifactType of its own: older skopeo would drop it, and with it the
+            # digest that was signed. The manifests have theirs.
+            index = Index(tuple(rows), annotations=definition.annotations).to_bytes()
             digest = layout.add(index)
             notes = {REF_NAME: definition.kind, SUFFIX: definition.suffix}
             roots.append(
@@ -95,7 +93,5 @@ def _manifest(
     ).to_bytes()
     layout.add(data)
     size = sum(layer.size for layer in layers)
-    found = describe(
-        data, MANIFEST, architecture=architecture, artifact_type=definition.artifact_type
-    )
+    found = describe(data, MANIFEST, architecture=architecture)
     return found, size

@@ -50,9 +50,16 @@ def _depth(data: bytes) -> int:
     return deepest
 
 
-def write_json(value: object) -> bytes:
-    """Give the one serialisation that we write: sorted, without white space, in UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+def write_json(value: object, *, ordered: bool = False) -> bytes:
+    """Give the one serialisation that we write: without white space, in UTF-8.
+
+    Names are sorted, or stay in the order they have with `ordered`. As Go does, the characters
+    that HTML knows are escaped.
+    """
+    text = json.dumps(value, sort_keys=not ordered, separators=(",", ":"), ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode()
 
 
 def text_field(values: dict[str, Any], name: str, where: str, default: str | None = None) -> str:
