@@ -64,7 +64,7 @@ class Layout:
         where = f"{self.path}: {row.digest}"
         if row.size > MAX_MANIFEST_BYTES:
             raise malformed(where, f"the manifest is longer than {MAX_MANIFEST_BYTES:,} bytes")
-        data = read_bounded(self._regular(row), row.size + 1)
+        data = read_bounded(self.regular(row), row.size + 1)
         check_size(len(data), row, where)
         check_bytes(data, row.digest, where)
         return data, parse_manifest(data, where, row.media_type)
@@ -74,7 +74,7 @@ class Layout:
 
         Raises RefusedError when it is not, SproutError when it is not there.
         """
-        path, where, found = self._regular(row), f"{self.path}: {row.digest}", hasher(row.digest)
+        path, where, found = self.regular(row), f"{self.path}: {row.digest}", hasher(row.digest)
         check_size(path.stat().st_size, row, where)
         with path.open("rb", buffering=0) as stream:
             buffer = memoryview(bytearray(_CHUNK))
@@ -83,7 +83,11 @@ class Layout:
         check_hash(found, row.digest, where)
         return path
 
-    def _regular(self, row: Descriptor) -> Path:
+    def regular(self, row: Descriptor) -> Path:
+        """Give the path of a blob that is there, and no link; it was not hashed.
+
+        Raises SproutError when it is not there.
+        """
         path = self.blob_path(row.digest)
         if path.is_symlink() or not path.is_file():
             raise SproutError(

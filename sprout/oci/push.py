@@ -74,7 +74,7 @@ def push(
     """
 
     def one(row: Descriptor) -> int:
-        sent = remote.send_blob(row, layout.check_blob(row), mount=mount)
+        sent = remote.send_blob(row, layout.regular(row), mount=mount)
         advance(row.size)
         return row.size if sent else 0
 

@@ -27,6 +27,7 @@ from sprout.oci.model import (
 )
 from sprout.oci.names import Reference
 from sprout.oci.refused import RefusedError, altered
+from sprout.oci.sending import Sending
 from sprout.oci.web import Access, Web, pieces, read_body
 
 _ACCEPT = f"{MANIFEST}, {INDEX}"
@@ -203,7 +204,8 @@ class Remote:
     def send_blob(self, row: Descriptor, source: Path | bytes, *, mount: str | None = None) -> bool:
         """Upload a blob that is not there yet; False when it was, or was mounted from `mount`.
 
-        Raises SproutError when the registry does not take it.
+        Raises RefusedError when a file `source` is not as `row` says, SproutError when the registry
+        does not take it.
         """
         if self.has_blob(row.digest):
             return False
@@ -213,8 +215,8 @@ class Remote:
                 return False
             place = urljoin(self.web.base, answer.headers.get("Location", ""))
         joint = "&" if "?" in place else "?"
-        body = source if isinstance(source, bytes) else lambda: source.open("rb")
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(row.size)}
+        body = source if isinstance(source, bytes) else lambda: Sending(row, source)
+        headers = {"Content-Type": "application/octet-stream"}
         url = f"{place}{joint}digest={quote(row.digest, safe='')}"
         with self.web.ask("PUT", url, wanted=(201,), headers=headers, body=body):
             return True

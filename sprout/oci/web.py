@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import oras.logger
@@ -39,6 +39,16 @@ _BROKEN = (
     requests.exceptions.Timeout,
     requests.exceptions.ChunkedEncodingError,
 )
+
+
+class Body(Protocol):
+    """What a request sends, read in pieces."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the pieces."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ class Web:
         *,
         wanted: tuple[int, ...],
         headers: Mapping[str, str] | None = None,
-        body: Callable[[], IO[bytes]] | bytes | None = None,
+        body: Callable[[], Body] | bytes | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Iterator[requests.Response]:
         """Make one request, again where that may help, and give the answer, its body unread.
@@ -168,7 +178,7 @@ class Web:
         method: str,
         url: str,
         headers: Mapping[str, str] | None,
-        body: Callable[[], IO[bytes]] | bytes | None,
+        body: Callable[[], Body] | bytes | None,
         params: Mapping[str, str] | None,
     ) -> requests.Response:
         for again in (False, True):
@@ -186,7 +196,7 @@ class Web:
                 )
             finally:
                 if callable(body) and stream is not None:
-                    stream.close()  # type: ignore[union-attr] # it is what `body` gave
+                    stream.close()  # type: ignore[union-attr]
             if again or answer.status_code != 401 or not self._authenticate(answer, sent):
                 return answer
             answer.close()
