@@ -1,4 +1,4 @@
-"""JSON from outside: bounded in size and depth, no name twice, no surprise in a type."""
+"""JSON from outside: bounded in size, no name twice, no surprise in a type."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 from typing import Any
 
 from sprout.oci.refused import malformed
-
-_MAX_DEPTH = 32
 
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
@@ -23,8 +21,6 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
             raise malformed(where, "an object in its JSON has a name twice")
         return dict(items)
 
-    if data.count(b"[") + data.count(b"{") > _MAX_DEPTH and _depth(data) > _MAX_DEPTH:
-        raise malformed(where, "its JSON is nested too deeply")
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -36,18 +32,6 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
 
 def _refuse(word: str) -> None:
     raise ValueError(f"{word} is no number")
-
-
-def _depth(data: bytes) -> int:
-    """Give how deep brackets nest; those inside of strings only make it more."""
-    depth = deepest = 0
-    for byte in data:
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}" and depth:
-            depth -= 1
-    return deepest
 
 
 def write_json(value: object, *, ordered: bool = False) -> bytes:
