@@ -109,7 +109,7 @@ def pull(remote: Remote, chosen: Chosen, target: Path, advance: Callable[[int], 
     scratch = target.absolute().with_name(f".{target.absolute().name}.sprout-pull")
     rows = {row.digest: row for row in chosen.files.values()}
     try:
-        scratch.mkdir(parents=True, exist_ok=True)
+        _make_scratch(scratch)
         free = shutil.disk_usage(scratch).free
     except OSError as error:
         raise cannot_write(scratch, error) from error
@@ -183,6 +183,20 @@ def _install(target: Path, chosen: Chosen, path_of: Callable[[Descriptor], Path]
             os.fsync(number)
         finally:
             os.close(number)
+
+
+def _make_scratch(scratch: Path) -> None:
+    """Make the scratch directory, or take the one that this user's last run left there."""
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        scratch.mkdir(0o700)
+    status = scratch.lstat()
+    own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    if not own or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SproutError(
+            f"{scratch}: is there, and others decide what is in it",
+            "Remove it, or name another place.",
+        )
 
 
 @contextmanager

@@ -24,6 +24,7 @@ import requests
 import requests.utils
 from oras.auth import get_auth_backend
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from sprout.base.errors import SproutError
 from sprout.oci.names import Reference
@@ -33,6 +34,9 @@ _MAX_REDIRECTS = 5
 _MAX_PAUSE_S = 30.0
 _MAX_ERROR_BYTES = 4096
 _PIECE = 1 << 18
+# An answer that has come at fewer bytes per second than this, after so long, never ends.
+_TRICKLE = 1024
+_PATIENCE_S = 30.0
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _BROKEN = (
     requests.exceptions.ConnectionError,
@@ -181,8 +185,10 @@ class Web:
         body: Callable[[], Body] | bytes | None,
         params: Mapping[str, str] | None,
     ) -> requests.Response:
+        # Credentials go to the registry alone, wherever it wants an upload to be sent.
+        own = urlsplit(url)[:2] == urlsplit(self.base)[:2]
         for again in (False, True):
-            sent = {**(headers or {}), **self._header}
+            sent = {**(headers or {}), **(self._header if own else {})}
             stream = body() if callable(body) else body
             try:
                 answer: requests.Response = self._client.session.request(
@@ -197,7 +203,8 @@ class Web:
             finally:
                 if callable(body) and stream is not None:
                     stream.close()  # type: ignore[union-attr]
-            if again or answer.status_code != 401 or not self._authenticate(answer, sent):
+            refused = own and answer.status_code == 401
+            if again or not refused or not self._authenticate(answer, sent):
                 return answer
             answer.close()
         raise AssertionError
@@ -245,16 +252,23 @@ def read_body(answer: requests.Response, limit: int, where: str) -> bytes:
 
 
 def pieces(answer: requests.Response, limit: int) -> Iterator[bytes]:
-    """Give an answer's body in pieces, `limit` bytes of it at most.
+    """Give an answer's body in pieces as they come, `limit` bytes of it at most.
 
-    Raises requests' ConnectionError or Timeout when it breaks off.
+    Raises requests' ConnectionError when it breaks off, falls silent, or trickles.
     """
-    left = limit
-    for piece in answer.iter_content(_PIECE):
-        yield piece[:left]
-        left -= len(piece)
-        if left <= 0:
+    left, started = limit, time.monotonic()
+    while left > 0:
+        try:
+            piece = answer.raw.read1(_PIECE, decode_content=False)
+        except (HTTPError, OSError) as error:
+            raise requests.exceptions.ConnectionError(_cause(error)) from error
+        if not piece:
             return
+        left -= len(piece)
+        yield piece if left >= 0 else piece[:left]
+        elapsed = time.monotonic() - started
+        if elapsed > _PATIENCE_S and (limit - left) / elapsed < _TRICKLE:
+            raise requests.exceptions.ConnectionError("it sends next to nothing")
 
 
 def _authorities(file: Path | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from commands import Sprout, assert_one_error
 from keyrings import make_keyring, secret_file
 from oci_content import signer
-from oci_debian13 import debian13_programs
+from oci_debian13 import debian13_programs, skopeo
 from oci_registry import Registry, running
 
 from sprout.base.run import Output, check, run
@@ -142,3 +143,32 @@ def test_oras_attaches_and_we_list(
     assert b"application/vnd.dev.sigstore.bundle.v0.3+json" in output.stdout
     public = tmp_path / "release.pub"
     assert sprout("verify", reference, "--key", public, "--insecure").status == 0
+
+
+def test_skopeo_enforces_our_signatures(reference: str, registry: Registry, keys: Path) -> None:
+    """By its policy sigstoreSigned, for one architecture and for the whole index."""
+    folder = keys.parent
+    stranger = signer("stranger").write(folder / "stranger.pub")
+    (folder / "registries").mkdir()
+    lookaside = {"docker": {registry.host: {"use-sigstore-attachments": True}}}
+    (folder / "registries/test.yaml").write_text(json.dumps(lookaside))
+    for key, accepted in (
+        (keys.with_name("release.pub") / "artifact.pub", True),
+        (stranger, False),
+    ):
+        demand = {
+            "type": "sigstoreSigned",
+            "keyPath": str(key),
+            "signedIdentity": {"type": "matchRepository"},
+        }
+        policy = folder / "policy.json"
+        scopes = {"docker": {registry.host: [demand]}}
+        policy.write_text(json.dumps({"default": [{"type": "reject"}], "transports": scopes}))
+        for number, more in enumerate(([], ["--all"])):
+            words = [*skopeo(), "--policy", policy, "--registries.d", folder / "registries"]
+            words += ["copy", *more, "--src-tls-verify=false", "--remove-signatures"]
+            words += ["--override-arch=amd64", f"docker://{reference}"]
+            output = run([*words, f"oci:{folder}/copy-{accepted}-{number}:x"], timeout=60)
+            assert (output.status == 0) == accepted, output.stderr.decode()
+            if not accepted:
+                assert b"cryptographic signature verification failed" in output.stderr

@@ -22,7 +22,9 @@ from oci_content import (
 from oci_server import Handler, Server, serving
 
 from sprout.oci import cosign
+from sprout.oci.definition import Definition, FileRow
 from sprout.oci.model import INDEX, MANIFEST, TITLE, Descriptor
+from sprout.oci.pack import pack
 from sprout.oci.strict_json import write_json
 
 RELEASE, STRANGER = signer("release"), signer("stranger")
@@ -329,6 +331,63 @@ def test_link_in_the_target_is_not_followed(sprout: Sprout, tmp_path: Path, key:
         words = ("--key", key, "-o", target, "--ca", server.authority, "--arch", "amd64")
         assert_one_error(sprout("pull", server.reference, *words), "is there and is no directory")
     assert list(elsewhere.iterdir()) == []
+
+
+def test_scratch_of_others_is_not_used(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    content, _ = signed_artifact(RELEASE)
+    elsewhere, scratch = tmp_path / "elsewhere", tmp_path / ".out.sprout-pull"
+    elsewhere.mkdir()
+    with serving(content, tmp_path) as server:
+        words = ("--key", key, "-o", tmp_path / "out", "--ca", server.authority, "--arch", "amd64")
+        scratch.symlink_to(elsewhere)
+        assert_one_error(sprout("pull", server.reference, *words), "others decide what is in it")
+        assert list(elsewhere.iterdir()) == []
+        scratch.unlink()
+        scratch.mkdir()
+        scratch.chmod(0o777)
+        assert_one_error(sprout("pull", server.reference, *words), "others decide what is in it")
+    assert not (tmp_path / "out").exists()
+
+
+def test_credentials_stay_with_the_registry(
+    sprout: Sprout, tmp_path: Path, key: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Where a registry wants an upload to be sent elsewhere, elsewhere sees no password."""
+    seen: list[str | None] = []
+
+    def elsewhere(handler: Handler) -> bool:
+        seen.append(handler.headers.get("Authorization"))
+        handler.answer(401, WWW_Authenticate='Basic realm="x"')
+        return True
+
+    content, _ = signed_artifact(RELEASE)
+    rows = (FileRow("file", "kernel", "text/plain"),)
+    pack(tmp_path / "layout", [Definition("k", "", "a/b", {}, rows)], {"amd64": {"kernel": b"x"}})
+    with (
+        serving(content, tmp_path) as server,
+        serving(Content(), tmp_path_factory.mktemp("other"), "IP:127.0.0.1") as other,
+    ):
+        both = tmp_path / "both.crt"
+        both.write_bytes(server.authority.read_bytes() + other.authority.read_bytes())
+        other.tricks.append(elsewhere)
+
+        def sent_away(handler: Handler) -> bool:
+            if "Authorization" not in handler.headers:
+                handler.answer(401, WWW_Authenticate='Basic realm="x"')
+            elif handler.command == "POST":
+                handler.answer(202, Location=f"https://{other.host}/up")
+            else:
+                return False
+            return True
+
+        server.tricks.append(sent_away)
+        login = {"auths": {server.host: {"auth": "dXNlcjp3b3Jk"}}}
+        (tmp_path / "config.json").write_bytes(write_json(login))
+        env = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+        words = ("push", tmp_path / "layout", f"{server.host}/a:1", "--unsigned", "--ca", both)
+        assert_one_error(sprout(*words, *QUICK, env=env), "answered 401")
+    assert seen
+    assert set(seen) == {None}
 
 
 def test_flipped_helper_changes_one_bit() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
 import signal
@@ -90,6 +92,34 @@ def test_there_and_back(
     stranger = signer("stranger").write(tmp_path / "stranger.pub")
     output = sprout("verify", reference, "--key", stranger, "--insecure")
     assert_one_error(output, "none of the trusted keys", status=3)
+
+
+def test_zone_is_packed_and_comes_back(
+    sprout: Sprout,
+    plain: Registry,
+    keys: Path,
+    tmp_path: Path,
+    *,
+    zone_kernel: Path,
+    zone_disk: Path,
+) -> None:
+    """The real zone: packed twice alike, and pulled as it was built."""
+    outputs = [sprout("pack", "zone", "-o", tmp_path / name, "--json") for name in ("a", "b")]
+    assert outputs[0].stdout == outputs[1].stdout
+    reference, public = f"{plain.host}/real/zone:1", keys.with_name("release.pub")
+    pushed(sprout, tmp_path / "a", reference, keys, "--insecure")
+    for suffix, name, built in (
+        ("", "kernel/image", zone_kernel),
+        ("-disk", "zone.img", zone_disk),
+    ):
+        pull = ("pull", reference + suffix, "--key", public, "-o", tmp_path / "out")
+        assert sprout(*pull, "--insecure").status == 0
+        assert (tmp_path / "out" / name).read_bytes() == built.read_bytes()
+    lines = (tmp_path / "out/kernel/metadata").read_text().splitlines()
+    assert "KERNEL_ARCH=x86_64" in lines
+    assert "KERNEL_FLAVOR=zone" in lines
+    config = gzip.decompress((tmp_path / "out/kernel/config.gz").read_bytes())
+    assert f"KERNEL_CONFIG=sha256:{hashlib.sha256(config).hexdigest()}" in lines
 
 
 def test_mounted_from_another_repository(

@@ -1,4 +1,8 @@
-"""Programs of Debian 13 that run on Debian 12 too: cosign and oras, as its archive signs them."""
+"""Programs of Debian 13, as its archive signs them: cosign, oras and skopeo.
+
+The first two run on Debian 12 as they are. Debian 12's own skopeo has sigstore signatures disabled
+("Debian-local change"), so that of Debian 13 is run, with the libraries that it was linked with.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,11 @@ from commands import ROOT
 from sprout.base.files import staged_directory
 from sprout.base.run import check
 
-_NAMES = ("cosign", "oras")
+_NAMES = (
+    *("cosign", "oras", "skopeo"),
+    *("libc6", "libgpgme11t64", "libassuan9", "libgpg-error0", "libsubid5", "libsqlite3-0"),
+)
+_LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -19,10 +27,17 @@ def debian13_programs() -> Path:
     From the mirror that this machine's apt uses, whose release file apt verifies.
     """
     place = ROOT / "build" / "debian13"
-    if not (place / "usr/bin/cosign").is_file():
+    if not all((place / "usr/bin" / name).is_file() for name in ("cosign", "oras", "skopeo")):
         with staged_directory(place) as staging:
             _fetch(staging)
     return place / "usr/bin"
+
+
+def skopeo() -> list[str | Path]:
+    """Give the words that run Debian 13's skopeo."""
+    place = debian13_programs().parents[1]
+    loader = place / _LIBRARIES / "ld-linux-x86-64.so.2"
+    return [loader, "--library-path", place / _LIBRARIES, place / "usr/bin/skopeo"]
 
 
 def _fetch(target: Path) -> None:

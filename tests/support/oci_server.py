@@ -76,6 +76,11 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.answer(404)
 
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.do_GET()
+
+    do_PUT = do_POST  # noqa: N815 - named by the library
     do_HEAD = do_GET  # noqa: N815 - named by the library
 
     def _blob(self, data: bytes) -> None:
