@@ -1,8 +1,9 @@
-"""A blob of a layout on its way out: hashed while it is read, so that it is read only once."""
+"""A blob of a layout on its way out: hashed beside the sending, which does not wait for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -22,11 +23,20 @@ class Sending:
     def __init__(self, row: Descriptor, path: Path) -> None:
         """Open the file; raises RefusedError when it has another size than described."""
         self._row = row
-        self._where = str(path)
-        check_size(path.stat().st_size, row, self._where)
+        self._path = path
+        check_size(path.stat().st_size, row, str(path))
         self._file: IO[bytes] = path.open("rb", buffering=0)
-        self._hash = hasher(row.digest)
         self._read = 0
+        self._pool = ThreadPoolExecutor(1)
+        self._checked: Future[None] = self._pool.submit(self._check)
+
+    def _check(self) -> None:
+        found = hasher(self._row.digest)
+        buffer = memoryview(bytearray(_PIECE))
+        with self._path.open("rb", buffering=0) as stream:
+            while count := stream.readinto(buffer):
+                found.update(buffer[:count])
+        check_hash(found, self._row.digest, str(self._path))
 
     def __len__(self) -> int:
         """Give the size; requests sends it as Content-Length."""
@@ -40,13 +50,13 @@ class Sending:
     def read(self, size: int = _PIECE) -> bytes:
         """Give the next piece; raises RefusedError at the end when the digest is another."""
         piece = self._file.read(size if size > 0 else _PIECE)
-        self._hash.update(piece)
         self._read += len(piece)
         if self._read >= self._row.size or not piece:
-            check_size(self._read, self._row, self._where)
-            check_hash(self._hash, self._row.digest, self._where)
+            check_size(self._read, self._row, str(self._path))
+            self._checked.result()
         return piece
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and wait for what reads it."""
+        self._pool.shutdown(cancel_futures=True)
         self._file.close()
