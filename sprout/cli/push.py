@@ -16,6 +16,7 @@ from sprout.base.progress import Progress
 from sprout.cli.registry import access, peak_memory
 from sprout.cli.registry_options import add_access
 from sprout.cli.where import chosen_tree
+from sprout.oci.keys import PublicKey
 from sprout.oci.layout import Layout, is_layout, open_layout
 from sprout.oci.model import REF_NAME, SUFFIX, Descriptor
 from sprout.oci.names import Reference, parse_reference
@@ -23,6 +24,7 @@ from sprout.oci.push import plan, push
 from sprout.oci.remote import Remote
 from sprout.signing.certificates import public_key
 from sprout.signing.keyring import open_signer, resolve
+from sprout.signing.signer import Signer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +72,7 @@ def _send(
     layout: Layout,
     root: Descriptor,
     where: Reference,
-    sign: object,
+    sign: tuple[Signer, PublicKey] | None,
 ) -> None:
     remote = Remote(where, access(arguments))
     what = plan(layout, root)
@@ -79,7 +81,7 @@ def _send(
             layout,
             what,
             remote,
-            sign=sign,  # type: ignore[arg-type] # as `execute` made it
+            sign=sign,
             mount=arguments.mount,
             advance=progress.advance,
         )

@@ -148,6 +148,18 @@ def test_spoiled_in_the_registry(
         path.write_bytes(data)
 
 
+def test_spoiled_layout_is_not_pushed(
+    sprout: Sprout, plain: Registry, layout: Path, keys: Path
+) -> None:
+    blob = max((layout / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    blob.write_bytes(b"\0" * 7 + blob.read_bytes()[7:])
+    sign = ("--key", keys, "--passphrase-file", keys.with_name("pass"))
+    output = sprout("push", layout, f"{plain.host}/not/zone:1", *sign, "--insecure")
+    assert_one_error(output, "its digest is", blob.name)
+    output = sprout("inspect", f"{plain.host}/not/zone:1", "--insecure")
+    assert_one_error(output, "the registry has no such artifact")
+
+
 def test_tls_and_basic_authentication(
     sprout: Sprout, secured: Registry, layout: Path, keys: Path, tmp_path: Path
 ) -> None:
