@@ -23,7 +23,8 @@ packages=(
     # the machine
     qemu-system-x86 ovmf
     # tests: clang's sanitizers (below), other people's tools that must accept what we make
-    squashfs-tools git cpio sbsigntool osslsigncode efitools softhsm2 openssl systemd-boot-efi dosfstools e2fsprogs
+    git cpio sbsigntool osslsigncode efitools softhsm2 openssl systemd-boot-efi dosfstools e2fsprogs
+    squashfs-tools docker-registry skopeo
 )
 
 fail() {

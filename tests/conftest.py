@@ -32,9 +32,11 @@ TOOLS = (
         "apt-get",
         "dpkg-deb",
         "unshare",
+        "docker-registry",
+        "skopeo",
     ),
 )
-_TREE_PARTS = ("images.toml", "kernels", "initramfs", "signing", "ci", "SConstruct")
+_TREE_PARTS = ("images.toml", "kernels", "initramfs", "signing", "oci", "ci", "SConstruct")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -1,4 +1,4 @@
-"""Show what is inside a boot image, a Linux kernel, a bootable disk or an initramfs.
+"""Show what is inside a boot image, kernel, disk, initramfs or OCI artifact.
 
 Nothing is run and no signature is verified. What a file says of itself is printed with every
 character that a terminal would act on escaped.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import textwrap
 from dataclasses import asdict
@@ -18,6 +19,8 @@ from typing import Any
 from sprout.base.errors import SproutError, printable
 from sprout.base.files import sha256_file
 from sprout.cli.head import read_head
+from sprout.cli.registry_options import add_access
+from sprout.cli.verify_artifact import is_artifact
 from sprout.format import pe
 from sprout.image.bzimage import read_setup_header
 from sprout.image.disk import BootDisk, read_disk
@@ -33,13 +36,20 @@ _WIDTH = 80
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="the file to look into")
+    parser.add_argument(
+        "file", metavar="WHAT", help="a file, a layout's directory, or registry/repository:tag"
+    )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_access(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print what is in the file; raises SproutError when it is damaged or of no known kind."""
-    path: Path = arguments.file
+    if is_artifact(arguments.file):
+        module = importlib.import_module("sprout.cli.inspect_artifact")  # HTTP is slow to import
+        status: int = module.inspect_artifact(arguments)
+        return status
+    path = Path(arguments.file)
     head = read_head(path, "Name an image, disk or initramfs.")
     if head[:2] == b"MZ" or read_setup_header(head, path) is not None:
         image = read_image(path)

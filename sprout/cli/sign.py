@@ -4,6 +4,8 @@ WHAT is the name of an image of this tree: it is built, its kernel gets the cert
 for modules where it takes any, its modules are signed, and image and disk lie in build/NAME-signed.
 Or it is a file; the signed copy then gets `.signed` before its suffix.
 
+A directory that `pack` made is signed in place, with the key artifact: every artifact in it.
+
 Where the key is on a machine without a network:
 --export writes what has to be signed and says how to sign it there, and --attach makes the signed
 copy from the signatures that came back. The same inputs always give the same bytes.
@@ -25,6 +27,10 @@ from sprout.cli.build import add_settings, settings
 from sprout.cli.sign_options import Options, add_key, options
 from sprout.cli.sign_tree import sign_image
 from sprout.cli.where import chosen_tree
+from sprout.oci.layout import is_layout, open_layout
+from sprout.oci.layout_sign import sign_layout
+from sprout.oci.model import REF_NAME
+from sprout.signing.certificates import public_key
 from sprout.signing.detached import Attach, Export
 from sprout.signing.files import (
     MAX_IMAGE_BYTES,
@@ -41,7 +47,7 @@ from sprout.signing.signer import Signer
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument(
-        "what", metavar="WHAT", help="image name, boot image (.efi) or module (.ko)"
+        "what", metavar="WHAT", help="image name, boot image (.efi), module (.ko) or OCI layout"
     )
     parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="a file's signed copy (default: see above)"
@@ -59,7 +65,9 @@ def execute(arguments: argparse.Namespace) -> int:
         # What is odd in the certificate of an earlier signer is no news for the user.
         warnings.simplefilter("ignore")
         what: str = arguments.what
-        if is_file(what):
+        if is_layout(Path(what)):
+            lines = _sign_layout(arguments, Path(what))
+        elif is_file(what):
             path = Path(what)
             target = arguments.output or signed_name(path)
             lines = sign_file(path, target, options(arguments))
@@ -68,6 +76,19 @@ def execute(arguments: argparse.Namespace) -> int:
         for line in lines:
             print(printable(line))
     return 0
+
+
+def _sign_layout(arguments: argparse.Namespace, path: Path) -> tuple[str, ...]:
+    how = options(arguments)
+    if how.export is not None or how.attach is not None or how.append or arguments.output:
+        raise UsageError(
+            f"{path}: a layout is signed in place, by a key that is here",
+            "Leave --export, --attach, --append and --output out.",
+        )
+    signer = open_signer(how.key, "artifact", how.passphrase_file)
+    signed = sign_layout(open_layout(path), signer, public_key(signer.certificate, how.key))
+    by = signer.certificate.subject.rfc4514_string()
+    return tuple(f"{row.annotations[REF_NAME]}: {row.digest} signed by {by}" for row in signed)
 
 
 def is_file(what: str) -> bool:

@@ -1,7 +1,10 @@
-"""Verify a signed boot image, kernel module or disk against the keys that you trust.
+"""Verify a signed boot image, module, disk or OCI artifact against the keys that you trust.
 
 It says what firmware, boot stub or kernel would refuse and why, and looks further than they do: at
 the validity of certificates in time, and with --digest at every byte of the file.
+
+Of an artifact, in a registry or a layout's directory, the signature is judged and every byte that
+chains to the digest that was signed; it is given as registry/repository:tag, or as a directory.
 """
 
 from __future__ import annotations
@@ -14,9 +17,12 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sprout.base.errors import SproutError, printable
+from sprout.base.errors import SproutError, UsageError, printable
 from sprout.base.files import read_bounded, sha256_file
 from sprout.cli.head import read_head
+from sprout.cli.refusal import RefusedError
+from sprout.cli.registry_options import add_access
+from sprout.cli.verify_artifact import is_artifact, verify_artifact
 from sprout.image.disk import read_disk
 from sprout.image.gpt import is_gpt
 from sprout.image.reading import read_mapped
@@ -54,15 +60,11 @@ _HINTS = {
 }
 
 
-class RefusedError(SproutError):
-    """A file that is not to be trusted; ends the command with exit status 3."""
-
-    exit_status = 3
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="image, module or disk")
+    parser.add_argument(
+        "file", metavar="WHAT", help="image, module, disk, layout, or registry/repository:tag"
+    )
     parser.add_argument(
         "--key",
         action="append",
@@ -78,11 +80,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--at", type=_time, metavar="DATE", help="when certificates have to be valid (default: now)"
     )
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    add_access(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print the verdict; raises RefusedError when it is a refusal."""
-    path: Path = arguments.file
+    if is_artifact(arguments.file):
+        if arguments.digest is not None or arguments.at is not None:
+            raise UsageError("--digest and --at are for files", "Write REPOSITORY@sha256:HEX.")
+        return verify_artifact(arguments)
+    path = Path(arguments.file)
     with warnings.catch_warnings():
         # What is odd in a stranger's certificate is no news for the user.
         warnings.simplefilter("ignore")

@@ -1,0 +1,52 @@
+"""The arguments of every verb that speaks to a registry."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+
+def add_access(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how a registry is spoken to."""
+    parser.add_argument("--insecure", action="store_true", help="plain HTTP, without TLS")
+    parser.add_argument(
+        "--ca", metavar="FILE", type=Path, help="certificates that may vouch for the registry"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=30.0,
+        help="how long the registry may be silent (default: 30)",
+    )
+    parser.add_argument(
+        "--attempts",
+        metavar="N",
+        type=int,
+        choices=range(1, 21),
+        default=5,
+        help="how often a request is made before it has failed (default: 5)",
+    )
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that says whose signatures are believed."""
+    parser.add_argument(
+        "--key",
+        action="append",
+        required=True,
+        metavar="KEY",
+        help="whom to trust: a KEY.pub directory, the name of a key, or a public key in PEM; "
+        "more than one may be given",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return seconds

@@ -1,0 +1,96 @@
+"""Verifies OCI artifacts for `verify`: in a registry, or in a layout's directory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sprout.base.errors import SproutError, UsageError
+from sprout.base.progress import Progress
+from sprout.cli.refusal import RefusedError
+from sprout.oci import refused
+from sprout.oci.layout import is_layout, open_layout
+from sprout.oci.model import REF_NAME
+from sprout.oci.names import parse_reference
+
+if TYPE_CHECKING:
+    from sprout.oci.keys import TrustedKey
+    from sprout.oci.verify import Verified
+
+
+def is_artifact(what: str) -> bool:
+    """Tell whether an argument names a layout or something in a registry, and no other file."""
+    path = Path(what)
+    if path.exists():
+        return is_layout(path)
+    host = what.partition("/")[0]
+    if what.startswith((".", "/")) or not ("." in host or ":" in host or host == "localhost"):
+        return False
+    try:
+        parse_reference(what)
+    except UsageError:
+        return False
+    return True
+
+
+def verify_artifact(arguments: argparse.Namespace) -> int:
+    """Print the verdict on an artifact; raises RefusedError when it is a refusal."""
+    from sprout.cli.registry import trusted  # noqa: PLC0415 - HTTP is slow to import
+
+    keys = trusted(arguments)
+    try:
+        if is_layout(Path(arguments.file)):
+            found = _stored(Path(arguments.file), keys)
+        else:
+            found = [(arguments.file, _remote(arguments, keys))]
+    except refused.RefusedError as error:
+        raise RefusedError(error.message, error.hint) from error
+    if arguments.json:
+        print(json.dumps([_facts(name, row) for name, row in found], indent=2))
+        return 0
+    for name, row in found:
+        key = row.accepted.key
+        print(f"{name}: {row.digest}")
+        print(f"  signed by {key.name} [{key.fingerprint[:16]}], {row.accepted.form} form")
+        print(f"  {row.manifests} manifests, {row.blobs} blobs, {row.size:,} bytes: as signed")
+        print("  accepted")
+    return 0
+
+
+def _stored(path: Path, keys: tuple[TrustedKey, ...]) -> list[tuple[str, Verified]]:
+    from sprout.oci.verify import verify_stored  # noqa: PLC0415 - HTTP is slow to import
+
+    layout = open_layout(path)
+    roots = [row for row in layout.index.manifests if REF_NAME in row.annotations]
+    roots = [row for row in roots if not row.annotations[REF_NAME].endswith(".sig")]
+    if not roots:
+        raise SproutError(f"{path}: holds no artifact with a name", "Pack or copy it again.")
+    return [(row.annotations[REF_NAME], verify_stored(layout, row, keys)) for row in roots]
+
+
+def _remote(arguments: argparse.Namespace, keys: tuple[TrustedKey, ...]) -> Verified:
+    from sprout.cli.registry import remote  # noqa: PLC0415 - HTTP is slow to import
+    from sprout.oci.verify import verify_remote  # noqa: PLC0415 - HTTP is slow to import
+
+    with ExitStack() as stack:
+        return verify_remote(
+            remote(arguments, arguments.file),
+            keys,
+            lambda size: stack.enter_context(Progress(f"verifying {arguments.file}", size)).advance,
+        )
+
+
+def _facts(name: str, row: Verified) -> dict[str, object]:
+    return {
+        "artifact": name,
+        "accepted": True,
+        "digest": row.digest,
+        "signer": row.accepted.key.fingerprint,
+        "form": row.accepted.form,
+        "manifests": row.manifests,
+        "blobs": row.blobs,
+        "size": row.size,
+    }

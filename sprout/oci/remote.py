@@ -1,0 +1,264 @@
+"""One repository in a registry (distribution-spec 1.1): manifests, blobs, and what refers to them.
+
+Nothing that it answers is believed: whatever is named by a digest is hashed here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote, urljoin
+
+import requests
+
+from sprout.base.errors import SproutError
+from sprout.oci.digest import check_bytes, check_hash, digest_of, hasher, parse_digest, tag_of
+from sprout.oci.layout import check_size
+from sprout.oci.model import (
+    EMPTY_BYTES,
+    INDEX,
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    Descriptor,
+    Index,
+    parse_manifest,
+)
+from sprout.oci.names import Reference
+from sprout.oci.refused import RefusedError, altered
+from sprout.oci.sending import Sending
+from sprout.oci.web import Access, Web, pieces, read_body
+
+_ACCEPT = f"{MANIFEST}, {INDEX}"
+_SMALL = 1 << 20
+_CHUNK = 1 << 20
+_MAX_REFERRERS = 64
+
+
+class Remote:
+    """A repository, as the source and the target of artifacts."""
+
+    def __init__(self, reference: Reference, access: Access) -> None:
+        """Prepare to speak to it; nothing is sent yet."""
+        self.reference = reference
+        self.web = Web(reference, access)
+        self._attempts = access.attempts
+
+    def manifest(self, name: str) -> tuple[bytes, str] | None:
+        """Give the bytes of a manifest by its tag or digest, and its media type.
+
+        None when there is none of that name. Raises RefusedError when it is too long or has
+        another digest than was asked for, SproutError when the registry does not answer.
+        """
+        where = f"{self.reference.name}: {name}"
+        path = f"manifests/{name}"
+        # Read inside: a body that breaks off is asked for again.
+        for attempt in range(self._attempts):
+            headers = {"Accept": _ACCEPT}
+            with self.web.ask("GET", path, wanted=(200, 404), headers=headers) as answer:
+                if answer.status_code == 404:
+                    return None
+                try:
+                    data = read_body(answer, MAX_MANIFEST_BYTES, where)
+                except requests.exceptions.RequestException as error:
+                    if attempt + 1 == self._attempts:
+                        raise _broken(where, error) from error
+                    continue
+                if ":" in name:
+                    check_bytes(data, name, where)
+                said = answer.headers.get("Docker-Content-Digest")
+                if said is not None:
+                    check_bytes(data, parse_digest(said, where), where)
+                kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+                return data, kind
+        raise AssertionError
+
+    def root(self) -> Descriptor:
+        """Give the descriptor of what the reference names; its digest was computed here.
+
+        Raises as `manifest` does, and SproutError when there is nothing.
+        """
+        found = self.manifest(self.reference.digest or str(self.reference.tag))
+        if found is None:
+            raise SproutError(
+                f"{self.reference}: the registry has no such artifact", "Check its tag or digest."
+            )
+        data, kind = found
+        parsed = parse_manifest(data, str(self.reference), kind or None)
+        return Descriptor(parsed.media_type, digest_of(data), len(data))
+
+    def small_blob(self, row: Descriptor) -> bytes:
+        """Give a blob of at most 1 MiB, verified; raises as `fetch` does."""
+        where = f"{self.reference.name}: {row.digest}"
+        if row.size > _SMALL:
+            raise altered(where, f"is longer than {_SMALL:,} bytes")
+        if row.digest == digest_of(EMPTY_BYTES):
+            return EMPTY_BYTES
+        try:
+            with self.web.ask("GET", f"blobs/{row.digest}", wanted=(200,)) as answer:
+                data = read_body(answer, row.size + 1, where)
+        except requests.exceptions.RequestException as error:
+            raise _broken(where, error) from error
+        check_size(len(data), row, where)
+        check_bytes(data, row.digest, where)
+        return data
+
+    def referrers(self, digest: str) -> tuple[Descriptor, ...]:
+        """Give what refers to a manifest: by the API, else by the fallback tag (1.1).
+
+        Raises RefusedError when the list is malformed or too long.
+        """
+        where = f"{self.reference.name}: referrers of {digest}"
+        with self.web.ask("GET", f"referrers/{digest}", wanted=(200, 400, 404, 405)) as answer:
+            listed = answer.headers.get("Content-Type", "").partition(";")[0] == INDEX
+            if answer.status_code == 200 and listed:
+                data = read_body(answer, MAX_MANIFEST_BYTES, where)
+                return _referrers(data, where)
+        found = self.manifest(tag_of(digest))
+        return () if found is None else _referrers(found[0], where)
+
+    def fetch(self, row: Descriptor, target: Path, advance: Callable[[int], None]) -> None:
+        """Download a blob to `target`, which is on the disk and verified when this returns.
+
+        What `target` already holds is the beginning: it is hashed, and only the rest is fetched
+        (RFC 9110, section 14, Range). Raises RefusedError when the blob is not as described (then
+        `target` is gone), SproutError when the registry fails for good (it stays), OSError when
+        the file system refuses.
+        """
+        where = f"{self.reference.name}: {row.digest}"
+        failures, shown = 0, 0
+
+        def reached(count: int) -> None:
+            # What is fetched again after a broken connection is not counted again.
+            nonlocal shown
+            if count > shown:
+                advance(count - shown)
+                shown = count
+
+        while True:
+            before = target.stat().st_size if target.exists() else 0
+            try:
+                self._fetch_rest(row, target, reached, where)
+            except requests.exceptions.RequestException as error:
+                after = target.stat().st_size if target.exists() else 0
+                failures = failures + 1 if after <= before else 1
+                if failures >= self._attempts:
+                    raise _broken(where, error) from error
+            except RefusedError:
+                target.unlink(missing_ok=True)
+                raise
+            else:
+                return
+
+    def _fetch_rest(
+        self, row: Descriptor, target: Path, reached: Callable[[int], None], where: str
+    ) -> None:
+        found = hasher(row.digest)
+        with target.open("a+b", buffering=0) as file:
+            file.seek(0)
+            there = 0
+            while chunk := file.read(_CHUNK):
+                found.update(chunk)
+                there += len(chunk)
+            if there > row.size:
+                raise altered(where, "what was fetched of it before is longer than it")
+            reached(there)
+            if there < row.size:
+                headers = {"Range": f"bytes={there}-"} if there else {}
+                with self.web.ask(
+                    "GET", f"blobs/{row.digest}", wanted=(200, 206), headers=headers
+                ) as answer:
+                    if there and answer.status_code == 200:  # it does not know Range
+                        file.truncate(0)
+                        found, there = hasher(row.digest), 0
+                    for piece in pieces(answer, row.size - there + 1):
+                        found.update(piece)
+                        file.write(piece)
+                        there += len(piece)
+                        reached(there)
+            check_size(there, row, where)
+            check_hash(found, row.digest, where)
+            os.fsync(file.fileno())
+
+    def check_blob(self, row: Descriptor, advance: Callable[[int], None]) -> None:
+        """Read a blob and keep nothing of it; raises RefusedError when it is not as described."""
+        where = f"{self.reference.name}: {row.digest}"
+        found, there = hasher(row.digest), 0
+        try:
+            with self.web.ask("GET", f"blobs/{row.digest}", wanted=(200,)) as answer:
+                for piece in pieces(answer, row.size + 1):
+                    found.update(piece)
+                    there += len(piece)
+                    advance(len(piece))
+        except requests.exceptions.RequestException as error:
+            raise _broken(where, error) from error
+        check_size(there, row, where)
+        check_hash(found, row.digest, where)
+
+    def has_blob(self, digest: str) -> bool:
+        """Tell whether the repository has a blob."""
+        with self.web.ask("HEAD", f"blobs/{digest}", wanted=(200, 404)) as answer:
+            return answer.status_code == 200
+
+    def send_blob(self, row: Descriptor, source: Path | bytes, *, mount: str | None = None) -> bool:
+        """Upload a blob that is not there yet; False when it was, or was mounted from `mount`.
+
+        Raises RefusedError when a file `source` is not as `row` says, SproutError when the registry
+        does not take it.
+        """
+        if self.has_blob(row.digest):
+            return False
+        params = {"mount": row.digest, "from": mount} if mount else None
+        with self.web.ask("POST", "blobs/uploads/", wanted=(201, 202), params=params) as answer:
+            if answer.status_code == 201:
+                return False
+            place = urljoin(self.web.base, answer.headers.get("Location", ""))
+        joint = "&" if "?" in place else "?"
+        body = source if isinstance(source, bytes) else lambda: Sending(row, source)
+        headers = {"Content-Type": "application/octet-stream"}
+        url = f"{place}{joint}digest={quote(row.digest, safe='')}"
+        with self.web.ask("PUT", url, wanted=(201,), headers=headers, body=body):
+            return True
+
+    def send_manifest(self, data: bytes, media_type: str, name: str) -> None:
+        """Store a manifest under a tag or its digest; raises SproutError when it is not taken."""
+        headers = {"Content-Type": media_type}
+        with self.web.ask(
+            "PUT", f"manifests/{name}", wanted=(200, 201), headers=headers, body=data
+        ) as answer:
+            said = answer.headers.get("Docker-Content-Digest")
+            if said is not None and said != digest_of(data):
+                raise altered(f"{self.reference.name}: {name}", "the registry stored other bytes")
+
+    def send_referrer(self, data: bytes, row: Descriptor, subject: str) -> None:
+        """Store a manifest that has a subject, where clients look for it.
+
+        A registry that does not answer with OCI-Subject has no referrers API: the list under the
+        fallback tag is then ours to keep (distribution-spec 1.1, "Pushing Manifests with Subject").
+        """
+        with self.web.ask(
+            *("PUT", f"manifests/{row.digest}"),
+            wanted=(200, 201),
+            headers={"Content-Type": row.media_type},
+            body=data,
+        ) as answer:
+            if "OCI-Subject" in answer.headers:
+                return
+        tag = tag_of(subject)
+        found = self.manifest(tag)
+        rows = () if found is None else _referrers(found[0], f"{self.reference.name}: {tag}")
+        kept = tuple(old for old in rows if old.digest != row.digest)
+        self.send_manifest(Index((*kept, replace(row))).to_bytes(), INDEX, tag)
+
+
+def _referrers(data: bytes, where: str) -> tuple[Descriptor, ...]:
+    index = parse_manifest(data, where)
+    if not isinstance(index, Index) or len(index.manifests) > _MAX_REFERRERS:
+        raise altered(where, f"is no list of at most {_MAX_REFERRERS} referrers")
+    return index.manifests
+
+
+def _broken(where: str, error: Exception) -> SproutError:
+    words = str(error)[:160] or type(error).__name__
+    return SproutError(f"{where}: the registry broke off: {words}", "Try again; what came is kept.")

@@ -1,0 +1,62 @@
+"""A blob of a layout on its way out: hashed beside the sending, which does not wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+from sprout.oci.digest import check_hash, hasher
+from sprout.oci.layout import check_size
+from sprout.oci.model import Descriptor
+
+_PIECE = 1 << 20
+
+
+class Sending:
+    """A file as the body of a request; its last piece is given out only when its digest is right.
+
+    A registry that does not check digests itself so never has a whole blob that is another.
+    """
+
+    def __init__(self, row: Descriptor, path: Path) -> None:
+        """Open the file; raises RefusedError when it has another size than described."""
+        self._row = row
+        self._path = path
+        check_size(path.stat().st_size, row, str(path))
+        self._file: IO[bytes] = path.open("rb", buffering=0)
+        self._read = 0
+        self._pool = ThreadPoolExecutor(1)
+        self._checked: Future[None] = self._pool.submit(self._check)
+
+    def _check(self) -> None:
+        found = hasher(self._row.digest)
+        buffer = memoryview(bytearray(_PIECE))
+        with self._path.open("rb", buffering=0) as stream:
+            while count := stream.readinto(buffer):
+                found.update(buffer[:count])
+        check_hash(found, self._row.digest, str(self._path))
+
+    def __len__(self) -> int:
+        """Give the size; requests sends it as Content-Length."""
+        return self._row.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the pieces; that there are any tells requests that this is a stream."""
+        while piece := self.read(_PIECE):
+            yield piece
+
+    def read(self, size: int = _PIECE) -> bytes:
+        """Give the next piece; raises RefusedError at the end when the digest is another."""
+        piece = self._file.read(size if size > 0 else _PIECE)
+        self._read += len(piece)
+        if self._read >= self._row.size or not piece:
+            check_size(self._read, self._row, str(self._path))
+            self._checked.result()
+        return piece
+
+    def close(self) -> None:
+        """Close the file, and wait for what reads it."""
+        self._pool.shutdown(cancel_futures=True)
+        self._file.close()

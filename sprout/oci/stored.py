@@ -1,0 +1,44 @@
+"""An image layout as the source of artifacts and of what refers to them."""
+
+from __future__ import annotations
+
+from sprout.oci.digest import parse_digest
+from sprout.oci.layout import Layout
+from sprout.oci.model import REF_NAME, Descriptor
+from sprout.oci.refused import altered
+
+_SMALL = 1 << 20
+
+
+class Stored:
+    """A layout, asked for manifests and blobs in the way that a registry is."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Take an open layout."""
+        self.layout = layout
+
+    def manifest(self, name: str) -> tuple[bytes, str] | None:
+        """Give a manifest that `index.json` lists, by name or digest; None when it lists none.
+
+        Raises RefusedError when its bytes are not as listed.
+        """
+        for row in self.layout.index.manifests:
+            if name in (row.digest, row.annotations.get(REF_NAME)):
+                return self.layout.manifest(row)[0], row.media_type
+        return None
+
+    def small_blob(self, row: Descriptor) -> bytes:
+        """Give a blob of at most 1 MiB, verified; raises RefusedError."""
+        if row.size > _SMALL:
+            raise altered(parse_digest(row.digest, "blob"), f"is longer than {_SMALL:,} bytes")
+        return self.layout.check_blob(row).read_bytes()
+
+    def referrers(self, digest: str) -> tuple[Descriptor, ...]:
+        """Give the manifests that `index.json` lists without a name and whose subject this is."""
+        found = []
+        for row in self.layout.index.manifests:
+            if REF_NAME not in row.annotations and row.artifact_type is not None:
+                subject = self.layout.manifest(row)[1].subject
+                if subject is not None and subject.digest == digest:
+                    found.append(row)
+        return tuple(found)

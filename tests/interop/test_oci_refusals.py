@@ -1,0 +1,396 @@
+"""What a hostile registry tries, against a TLS server: one clear line, and nothing left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from commands import Sprout, assert_one_error
+from oci_content import (
+    FILES,
+    Artifact,
+    Content,
+    artifact,
+    flipped,
+    signed_artifact,
+    signer,
+    spoil,
+)
+from oci_server import Handler, Server, serving
+
+from sprout.oci import cosign
+from sprout.oci.definition import Definition, FileRow
+from sprout.oci.model import INDEX, MANIFEST, TITLE, Descriptor
+from sprout.oci.pack import pack
+from sprout.oci.strict_json import write_json
+
+RELEASE, STRANGER = signer("release"), signer("stranger")
+QUICK = ("--timeout", "2", "--attempts", "2")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    return RELEASE.write(tmp_path / "release.pub")
+
+
+def refused(
+    sprout: Sprout, server: Server, key: Path, *parts: str, reference: str | None = None
+) -> None:
+    """Pull, which has to fail with one error line with these parts, and leave nothing."""
+    target = key.parent / "out"
+    words = ("--key", key, "-o", target, "--ca", server.authority, *QUICK)
+    before = sorted(key.parent.rglob("*"))
+    output = sprout("pull", reference or server.reference, *words, "--arch", "amd64")
+    assert_one_error(output, *parts)
+    assert sorted(key.parent.rglob("*")) == before
+
+
+def test_good_one_is_taken(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    content, made = signed_artifact(RELEASE)
+    with serving(content, tmp_path) as server:
+        words = ("--key", key, "-o", tmp_path / "out", "--ca", server.authority)
+        output = sprout("pull", server.reference, *words, "--arch", "amd64")
+        assert output.status == 0, output.stderr.decode()
+    assert made.index.digest in output.stdout.decode()
+    assert b"peak memory: " in output.stdout
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in FILES} == FILES
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize("what", ["kernel/image", "kernel/config.gz", "manifest", "index"])
+def test_flipped_byte(sprout: Sprout, tmp_path: Path, key: Path, what: str) -> None:
+    content, made = signed_artifact(RELEASE)
+    row = made.files.get(what) or (made.manifest if what == "manifest" else made.index)
+    spoil(content, row.digest)
+    with serving(content, tmp_path) as server:
+        if what == "index":
+            by_digest = f"{server.host}/kernels/zone@{row.digest}"
+            refused(sprout, server, key, "its digest is", row.digest, reference=by_digest)
+            refused(sprout, server, key, "is not signed")
+        else:
+            refused(sprout, server, key, "its digest is", row.digest)
+
+
+def _unsigned(content: Content, made: Artifact) -> None:
+    content.referrers.clear()
+    content.tags = {"1": made.index.digest}
+
+
+def _stranger(content: Content, made: Artifact) -> None:
+    _unsigned(content, made)
+    content.sign(made.index, STRANGER)
+
+
+def _other_bundle(content: Content, made: Artifact) -> None:
+    """Move a good bundle to an artifact that it does not speak of, under its own subject."""
+    _unsigned(content, made)
+    other = artifact(content, {"other": b"other"}, tag="other")
+    bundle = cosign.sign_bundle(other.index, RELEASE, RELEASE.public)
+    statement_of_other = cosign.bundle_of(
+        made.index, cosign.SIGNED, *_signed_statement(other.index), RELEASE.public
+    )
+    assert bundle.row.digest != statement_of_other.row.digest
+    content.add(statement_of_other, made.index.digest)
+
+
+def _signed_statement(row: Descriptor, predicate: str = cosign.SIGNED) -> tuple[bytes, bytes]:
+    statement = write_json(
+        {
+            "_type": "https://in-toto.io/Statement/v1",
+            "predicate": {},
+            "predicateType": predicate,
+            "subject": [{"name": "", "digest": {"sha256": row.digest.partition(":")[2]}}],
+        }
+    )
+    message = cosign.dsse_message("application/vnd.in-toto+json", statement)
+    return statement, RELEASE.sign(message, "statement")
+
+
+def _other_tag(content: Content, made: Artifact) -> None:
+    _unsigned(content, made)
+    other = artifact(content, {"other": b"other"}, tag="other")
+    form = cosign.sign_tag_form("name", other.index.digest, RELEASE)
+    wanted = cosign.sign_tag_form("name", made.index.digest, RELEASE).tag
+    content.add(replace(form, tag=wanted), made.index.digest)
+
+
+def _provenance(content: Content, made: Artifact) -> None:
+    _unsigned(content, made)
+    predicate = "https://slsa.dev/provenance/v1"
+    signed = _signed_statement(made.index, predicate)
+    content.add(cosign.bundle_of(made.index, predicate, *signed, RELEASE.public), made.index.digest)
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "words"),
+    [
+        (_unsigned, "is not signed"),
+        (_stranger, "is signed by none of the trusted keys (release.pub)"),
+        (_other_bundle, "signs another digest than"),
+        (_other_tag, "signs sha256:"),
+        (_provenance, "vouches for https://slsa.dev/provenance/v1, not"),
+    ],
+    ids=["unsigned", "stranger", "other digest (bundle)", "other digest (tag)", "other predicate"],
+)
+def test_signatures(
+    sprout: Sprout,
+    tmp_path: Path,
+    key: Path,
+    spoiled: Callable[[Content, Artifact], None],
+    words: str,
+) -> None:
+    content, made = signed_artifact(RELEASE)
+    spoiled(content, made)
+    with serving(content, tmp_path) as server:
+        refused(sprout, server, key, words)
+        verify = ("verify", server.reference, "--key", key, "--ca", server.authority)
+        assert_one_error(sprout(*verify), words, status=3)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/../../x", "/x", "a//b", "a\0b", "", "a\\b", "a\x1b[2J"]
+)
+def test_file_names(sprout: Sprout, tmp_path: Path, key: Path, name: str) -> None:
+    content, _ = signed_artifact(RELEASE, {name: b"data"})
+    with serving(content, tmp_path) as server:
+        refused(sprout, server, key, "file name")
+
+
+def _layer(**changes: object) -> Content:
+    """Give a signed content whose one layer is described otherwise than it is."""
+    content = Content()
+    row = content.blob(b"data" * 100)
+    row = replace(row, annotations={TITLE: "file"}, **changes)  # type: ignore[arg-type]
+    made = artifact(content, {}, layers=[row])
+    content.sign(made.index, RELEASE)
+    return content
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"size": 300}, "is longer than the 300 bytes declared"),
+        ({"size": 500}, "is shorter than the 500 bytes declared"),
+        ({"digest": "md5:" + "0" * 32}, "the digest algorithm md5 is unknown"),
+        ({"digest": "sha256:" + "0" * 63}, "is no sha256 digest"),
+        ({"digest": "../../etc/passwd"}, "is no digest"),
+        ({"size": -1}, "its size is no number"),
+    ],
+    ids=["longer", "shorter", "md5", "short digest", "no digest", "negative"],
+)
+def test_descriptors(
+    sprout: Sprout, tmp_path: Path, key: Path, changes: dict[str, object], words: str
+) -> None:
+    with serving(_layer(**changes), tmp_path) as server:
+        refused(sprout, server, key, words)
+
+
+def test_long_manifest(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    content, _ = signed_artifact(RELEASE)
+    content.manifest(b" " * (4 << 20) + b"{}", INDEX, "1")
+    with serving(content, tmp_path) as server:
+        refused(sprout, server, key, "longer than 4,194,304 bytes")
+
+
+def test_other_digest_than_asked(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    content, made = signed_artifact(RELEASE)
+    good = content.manifests[made.manifest.digest]
+
+    def other(handler: Handler) -> bool:
+        if not handler.path.endswith(made.index.digest):
+            return False
+        handler.answer(200, good[0], Content_Type=MANIFEST)
+        return True
+
+    with serving(content, tmp_path) as server:
+        server.tricks.append(other)
+        by_digest = f"{server.host}/kernels/zone@{made.index.digest}"
+        refused(sprout, server, key, f"not {made.index.digest}", reference=by_digest)
+
+
+def _always(act: Callable[[Handler], None], part: str = "/v2/") -> Callable[[Handler], bool]:
+    def trick(handler: Handler) -> bool:
+        if part not in handler.path:
+            return False
+        act(handler)
+        return True
+
+    return trick
+
+
+def _hang(handler: Handler) -> None:
+    threading.Event().wait(6)
+    handler.close_connection = True
+
+
+def _cut(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "10000")
+    handler.end_headers()
+    handler.wfile.write(b"image" * 100)
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize(
+    ("act", "part", "words"),
+    [
+        (_hang, "/v2/", "no answer: "),
+        (lambda handler: handler.answer(500), "/v2/", "answered 500"),
+        (lambda handler: handler.answer(500), "/blobs/", "answered 500"),
+        (
+            lambda handler: handler.answer(302, Location=handler.path),
+            "/v2/",
+            "redirects more than 5",
+        ),
+        (
+            lambda handler: handler.answer(307, Location="http://127.0.0.1:9/x"),
+            "/blobs/",
+            "leads to another scheme, http",
+        ),
+        (
+            lambda handler: handler.answer(307, Location="file:///etc/passwd"),
+            "/v2/",
+            "the request failed: ",
+        ),
+    ],
+    ids=["hangs", "500", "500 for blobs", "redirect loop", "redirect to http", "redirect to file"],
+)
+def test_bad_answers(
+    sprout: Sprout,
+    tmp_path: Path,
+    key: Path,
+    *,
+    act: Callable[[Handler], None],
+    part: str,
+    words: str,
+) -> None:
+    content, _ = signed_artifact(RELEASE)
+    with serving(content, tmp_path) as server:
+        server.tricks.append(_always(act, part))
+        refused(sprout, server, key, words)
+
+
+def test_closed_in_mid_blob(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    """What came is kept beside the target for the next try, which then succeeds."""
+    content, made = signed_artifact(RELEASE)
+    target = tmp_path / "out"
+    with serving(content, tmp_path) as server:
+        server.tricks.append(_always(_cut, made.files["kernel/image"].digest))
+        words = ("--key", key, "-o", target, "--ca", server.authority, "--arch", "amd64")
+        output = sprout("pull", server.reference, *words, *QUICK)
+        assert_one_error(output, "the registry broke off")
+        assert not target.exists()
+        server.tricks.clear()
+        assert sprout("pull", server.reference, *words).status == 0
+    assert (target / "kernel/image").read_bytes() == FILES["kernel/image"]
+
+
+def test_busy_registry_is_asked_again(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    content, _ = signed_artifact(RELEASE)
+    left = [429, 503, 502]
+
+    def busy(handler: Handler) -> bool:
+        if not left:
+            return False
+        handler.answer(left.pop(), Retry_After="0")
+        return True
+
+    with serving(content, tmp_path) as server:
+        server.tricks.append(busy)
+        words = ("--key", key, "-o", tmp_path / "out", "--ca", server.authority)
+        output = sprout("pull", server.reference, *words, "--arch", "amd64")
+        assert output.status == 0, output.stderr.decode()
+        assert left == []
+
+
+def test_certificate_of_another_host(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    content, _ = signed_artifact(RELEASE)
+    with serving(content, tmp_path, "DNS:other.example") as server:
+        refused(sprout, server, key, "its certificate is not accepted", "mismatch")
+
+
+def test_wrong_use(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    pull = ("pull", "registry.example/kernels/zone:1")
+    assert_one_error(sprout(*pull, "-o", tmp_path / "out"), "--key", status=2)
+    assert_one_error(sprout("verify", pull[1]), "--key", status=2)
+    for bad in ("zone", "registry.example/UPPER:1", "registry.example/a/../b", "x/y:1@md5:0"):
+        output = sprout("pull", bad, "--key", key, "-o", tmp_path / "out")
+        assert_one_error(output, bad, status=2)
+
+
+def test_link_in_the_target_is_not_followed(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    content, _ = signed_artifact(RELEASE)
+    elsewhere, target = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    target.mkdir()
+    (target / "kernel").symlink_to(elsewhere)
+    with serving(content, tmp_path) as server:
+        words = ("--key", key, "-o", target, "--ca", server.authority, "--arch", "amd64")
+        assert_one_error(sprout("pull", server.reference, *words), "is there and is no directory")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_scratch_of_others_is_not_used(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    content, _ = signed_artifact(RELEASE)
+    elsewhere, scratch = tmp_path / "elsewhere", tmp_path / ".out.sprout-pull"
+    elsewhere.mkdir()
+    with serving(content, tmp_path) as server:
+        words = ("--key", key, "-o", tmp_path / "out", "--ca", server.authority, "--arch", "amd64")
+        scratch.symlink_to(elsewhere)
+        assert_one_error(sprout("pull", server.reference, *words), "others decide what is in it")
+        assert list(elsewhere.iterdir()) == []
+        scratch.unlink()
+        scratch.mkdir()
+        scratch.chmod(0o777)
+        assert_one_error(sprout("pull", server.reference, *words), "others decide what is in it")
+    assert not (tmp_path / "out").exists()
+
+
+def test_credentials_stay_with_the_registry(
+    sprout: Sprout, tmp_path: Path, key: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Where a registry wants an upload to be sent elsewhere, elsewhere sees no password."""
+    seen: list[str | None] = []
+
+    def elsewhere(handler: Handler) -> bool:
+        seen.append(handler.headers.get("Authorization"))
+        handler.answer(401, WWW_Authenticate='Basic realm="x"')
+        return True
+
+    content, _ = signed_artifact(RELEASE)
+    rows = (FileRow("file", "kernel", "text/plain"),)
+    pack(tmp_path / "layout", [Definition("k", "", "a/b", {}, rows)], {"amd64": {"kernel": b"x"}})
+    with (
+        serving(content, tmp_path) as server,
+        serving(Content(), tmp_path_factory.mktemp("other"), "IP:127.0.0.1") as other,
+    ):
+        both = tmp_path / "both.crt"
+        both.write_bytes(server.authority.read_bytes() + other.authority.read_bytes())
+        other.tricks.append(elsewhere)
+
+        def sent_away(handler: Handler) -> bool:
+            if "Authorization" not in handler.headers:
+                handler.answer(401, WWW_Authenticate='Basic realm="x"')
+            elif handler.command == "POST":
+                handler.answer(202, Location=f"https://{other.host}/up")
+            else:
+                return False
+            return True
+
+        server.tricks.append(sent_away)
+        login = {"auths": {server.host: {"auth": "dXNlcjp3b3Jk"}}}
+        (tmp_path / "config.json").write_bytes(write_json(login))
+        env = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+        words = ("push", tmp_path / "layout", f"{server.host}/a:1", "--unsigned", "--ca", both)
+        assert_one_error(sprout(*words, *QUICK, env=env), "answered 401")
+    assert seen
+    assert set(seen) == {None}
+
+
+def test_flipped_helper_changes_one_bit() -> None:
+    data = bytes(range(9))
+    changed = [a ^ b for a, b in zip(data, flipped(data), strict=True)]
+    assert sum(changed) == 1
