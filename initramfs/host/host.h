@@ -39,6 +39,10 @@ bool store_write(const char *path, const char *value);
 size_t store_list(const char *path, char *names, size_t size);
 bool store_watch(const char *path);
 bool store_happened(void);
+bool store_send(const void *requests, size_t size);
+const char *store_answer(size_t *size, bool *refused);
+size_t store_request(void *to, size_t room, uint32_t type, uint32_t transaction, const char *first,
+                     const void *second, size_t second_size);
 struct line store_path(const char *head, uint64_t number, const char *tail);
 
 /* services.c */

@@ -13,6 +13,7 @@
 
 enum { XS_DIRECTORY = 1, XS_READ = 2, XS_WATCH = 4, XS_WRITE = 11, XS_WATCH_EVENT = 15, XS_ERROR = 16 };
 
+/* struct xsd_sockmsg */
 struct message {
     uint32_t type;
     uint32_t request;
@@ -82,29 +83,62 @@ static bool receive_message(struct message *head)
     return true;
 }
 
-/* Sends two strings, the first with its NUL, and gives the answer's size, or -1. A connection that
- * is out of step is of no more use. */
-static ssize_t ask(uint32_t type, const char *first, const void *second, size_t second_size)
+/* Sends one request or several, whole. A connection that is out of step is of no more use. */
+bool store_send(const void *requests, size_t size)
 {
-    struct message head = {.type = type, .size = (uint32_t)(strlen(first) + 1 + second_size)};
+    if (connection >= 0 && write_all(connection, requests, size))
+        return true;
+    disconnect();
+    return false;
+}
 
-    if (connection < 0 || head.size > MAX_PAYLOAD)
-        return -1;
-    if (!write_all(connection, &head, sizeof(head)) ||
-        !write_all(connection, first, strlen(first) + 1) ||
-        !write_all(connection, second, second_size)) {
-        disconnect();
-        return -1;
-    }
-    do {
-        if (!receive_message(&head)) {
+/* Takes the answer to the oldest request that has none: its text, which stays until the next. NULL
+ * when there is none; `refused` when it is an error's name. */
+const char *store_answer(size_t *size, bool *refused)
+{
+    struct message head = {.type = XS_WATCH_EVENT};
+
+    while (head.type == XS_WATCH_EVENT) {
+        if (connection < 0 || !receive_message(&head)) {
             disconnect();
-            return -1;
+            return NULL;
         }
         if (head.type == XS_WATCH_EVENT)
             happened = true;
-    } while (head.type == XS_WATCH_EVENT);
-    return head.type == type ? (ssize_t)head.size : -1;
+    }
+    *size = head.size;
+    *refused = head.type == XS_ERROR;
+    return payload;
+}
+
+/* Puts a request of two strings, the first with its NUL, at `to`; gives its size, or 0 without room. */
+size_t store_request(void *to, size_t room, uint32_t type, uint32_t transaction, const char *first,
+                     const void *second, size_t second_size)
+{
+    size_t first_size = strlen(first) + 1;
+    struct message head = {.type = type, .transaction = transaction};
+    char *at = to;
+
+    if (second_size > MAX_PAYLOAD || first_size > MAX_PAYLOAD - second_size ||
+        room < sizeof(head) + first_size + second_size)
+        return 0;
+    head.size = (uint32_t)(first_size + second_size);
+    memcpy(at, &head, sizeof(head));
+    memcpy(at + sizeof(head), first, first_size);
+    memcpy(at + sizeof(head) + first_size, second, second_size);
+    return sizeof(head) + head.size;
+}
+
+/* Gives the answer's size, or -1. */
+static ssize_t ask(uint32_t type, const char *first, const void *second, size_t second_size)
+{
+    static char request[sizeof(struct message) + MAX_PAYLOAD];
+    size_t size = store_request(request, sizeof(request), type, 0, first, second, second_size);
+    bool refused;
+
+    if (size == 0 || !store_send(request, size) || !store_answer(&size, &refused) || refused)
+        return -1;
+    return (ssize_t)size;
 }
 
 bool store_read(const char *path, char *value, size_t size)

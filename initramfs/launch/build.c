@@ -18,9 +18,10 @@ static void lay_out_pvh(struct xc_dom_image *image, uint64_t bytes)
     image->highmem_end = bytes < hole ? 0 : (1ull << 32) + (bytes - hole);
 }
 
-static bool fill(struct launch *launch, struct xc_dom_image *image)
+static bool fill(struct launch *launch, struct xc_dom_image *image, const struct file *kernel)
 {
     bool pvh = launch->row->type == SPROUT_ZONE_PVH;
+    bool placed;
 
     if (xc_dom_boot_xen_init(image, launch->host->xen, launch->domain) != 0)
         return failed("the hypervisor");
@@ -30,8 +31,11 @@ static bool fill(struct launch *launch, struct xc_dom_image *image)
         return failed("its memory");
     if (pvh && !describe_machine(launch, image))
         return false;
-    if (xc_dom_build_image(image) != 0)
-        return failed("its kernel and initramfs do not fit");
+    if (!begin_copies(launch, image))
+        return false;
+    placed = place(launch, image, kernel);
+    if (!end_copies() || !placed)
+        return false;
     if (xc_dom_boot_image(image) != 0 || xc_dom_gnttab_init(image) != 0)
         return failed("its first processor");
     launch->store_frame = pvh ? image->xenstore_pfn : xc_dom_p2m(image, image->xenstore_pfn);
@@ -63,7 +67,7 @@ bool build_domain(struct launch *launch)
         xc_dom_module_mem(image, initramfs->data, initramfs->size, NULL) != 0)
         built = failed("its files");
     else
-        built = fill(launch, image);
+        built = fill(launch, image, kernel);
     xc_dom_release(image);
     return built;
 }

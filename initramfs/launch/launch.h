@@ -59,6 +59,15 @@ struct file {
 bool map_files(const struct sprout_zone *rows, size_t count);
 const struct file *mapped(const char *path);
 
+/* copy.c: between begin_copies() and end_copies(), by addresses of the domain's memory. */
+bool begin_copies(const struct launch *launch, struct xc_dom_image *image);
+bool copy_into(uint64_t at, const void *from, uint64_t size);
+bool clear_in(uint64_t at, uint64_t size);
+bool end_copies(void);
+
+/* place.c */
+bool place(const struct launch *launch, struct xc_dom_image *image, const struct file *kernel);
+
 /* build.c */
 bool build_domain(struct launch *launch);
 
@@ -71,6 +80,12 @@ void release_disk(const char *node);
 
 /* nics.c */
 bool connect_nics(const struct launch *launch);
+
+/* batch.c: what comes between batch_begin() and batch_end() fails there, if it does. */
+bool batch_begin(void);
+void batch_write(const char *path, const char *value);
+void batch_folder(const char *path, const char *access, size_t access_size);
+bool batch_end(void);
 
 /* nodes.c */
 bool nic_is_connected(const struct launch *launch, uint32_t number);

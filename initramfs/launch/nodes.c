@@ -17,55 +17,49 @@
 #define CONSOLE_LIMIT "65536"
 
 struct writer {
-    struct xs_handle *store;
-    xs_transaction_t transaction;
     uint32_t domain;
     char home[32]; /* the zone's folder */
-    bool well;
 };
 
 enum access { READS, WRITES };
 
-static void put_at(struct writer *writer, const char *base, const char *name, const char *value)
+static void put_at(const char *base, const char *name, const char *value)
 {
     char path[MAX_PATH_BYTES];
 
     snprintf(path, sizeof(path), "%s/%s", base, name);
-    writer->well = writer->well &&
-                   xs_write(writer->store, writer->transaction, path, value, (unsigned int)strlen(value));
+    batch_write(path, value);
 }
 
-static void put_number_at(struct writer *writer, const char *base, const char *name, uint64_t value)
+static void put_number_at(const char *base, const char *name, uint64_t value)
 {
     char text[MAX_VALUE_BYTES];
 
     snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-    put_at(writer, base, name, text);
+    put_at(base, name, text);
 }
 
-static void put(struct writer *writer, const char *name, const char *value)
+static void put(const struct writer *writer, const char *name, const char *value)
 {
-    put_at(writer, writer->home, name, value);
+    put_at(writer->home, name, value);
 }
 
-static void put_number(struct writer *writer, const char *name, uint64_t value)
+static void put_number(const struct writer *writer, const char *name, uint64_t value)
 {
-    put_number_at(writer, writer->home, name, value);
+    put_number_at(writer->home, name, value);
 }
 
 /* Makes a folder that the zone may read, or have as its own; what is made in it is so too. */
-static void folder_at(struct writer *writer, const char *path, enum access access)
+static void folder_at(const struct writer *writer, const char *path, enum access access)
 {
-    struct xs_permissions reads[] = {{.id = HOST, .perms = XS_PERM_NONE},
-                                     {.id = writer->domain, .perms = XS_PERM_READ}};
-    struct xs_permissions owns[] = {{.id = writer->domain, .perms = XS_PERM_NONE}};
+    char list[2 * MAX_VALUE_BYTES];
+    int size = access == READS ? snprintf(list, sizeof(list), "n%u%cr%u", HOST, 0, writer->domain)
+                               : snprintf(list, sizeof(list), "n%u", writer->domain);
 
-    writer->well = writer->well && xs_mkdir(writer->store, writer->transaction, path) &&
-                   xs_set_permissions(writer->store, writer->transaction, path,
-                                      access == READS ? reads : owns, access == READS ? 2 : 1);
+    batch_folder(path, list, (size_t)size + 1);
 }
 
-static void folder(struct writer *writer, const char *name, enum access access)
+static void folder(const struct writer *writer, const char *name, enum access access)
 {
     char path[MAX_PATH_BYTES];
 
@@ -80,7 +74,7 @@ struct device {
     char back[MAX_PATH_BYTES];
 };
 
-static struct device begin_device(struct writer *writer, const char *kind, uint32_t number)
+static struct device begin_device(const struct writer *writer, const char *kind, uint32_t number)
 {
     struct device device;
 
@@ -88,19 +82,19 @@ static struct device begin_device(struct writer *writer, const char *kind, uint3
     snprintf(device.back, sizeof(device.back), BACKENDS "/%s/%u/%u", kind, writer->domain, number);
     folder_at(writer, device.back, READS);
     folder_at(writer, device.front, WRITES);
-    put_at(writer, device.front, "backend", device.back);
-    put_number_at(writer, device.front, "backend-id", HOST);
-    put_number_at(writer, device.front, "handle", number);
-    put_number_at(writer, device.front, "state", XenbusStateInitialising);
-    put_at(writer, device.back, "frontend", device.front);
-    put_number_at(writer, device.back, "frontend-id", writer->domain);
-    put_number_at(writer, device.back, "handle", number);
-    put_number_at(writer, device.back, "online", 1);
-    put_number_at(writer, device.back, "state", XenbusStateInitialising);
+    put_at(device.front, "backend", device.back);
+    put_number_at(device.front, "backend-id", HOST);
+    put_number_at(device.front, "handle", number);
+    put_number_at(device.front, "state", XenbusStateInitialising);
+    put_at(device.back, "frontend", device.front);
+    put_number_at(device.back, "frontend-id", writer->domain);
+    put_number_at(device.back, "handle", number);
+    put_number_at(device.back, "online", 1);
+    put_number_at(device.back, "state", XenbusStateInitialising);
     return device;
 }
 
-static void write_disk(struct writer *writer, const struct sprout_zone_disk *row,
+static void write_disk(const struct writer *writer, const struct sprout_zone_disk *row,
                        const struct disk *disk)
 {
     /* xvda to xvdz (Xen, docs/man/xen-vbd-interface.7). */
@@ -109,18 +103,18 @@ static void write_disk(struct writer *writer, const struct sprout_zone_disk *row
     char numbers[MAX_VALUE_BYTES];
 
     snprintf(numbers, sizeof(numbers), "%x:%x", major(disk->device), minor(disk->device));
-    put_number_at(writer, device.front, "virtual-device", number);
-    put_at(writer, device.front, "device-type", "disk");
-    put_at(writer, device.back, "dev", row->device);
-    put_at(writer, device.back, "type", "phy");
-    put_at(writer, device.back, "params", row->backend);
-    put_at(writer, device.back, "mode", row->writable ? "w" : "r");
-    put_at(writer, device.back, "device-type", "disk");
-    put_at(writer, device.back, "node", disk->node);
-    put_at(writer, device.back, "physical-device", numbers);
+    put_number_at(device.front, "virtual-device", number);
+    put_at(device.front, "device-type", "disk");
+    put_at(device.back, "dev", row->device);
+    put_at(device.back, "type", "phy");
+    put_at(device.back, "params", row->backend);
+    put_at(device.back, "mode", row->writable ? "w" : "r");
+    put_at(device.back, "device-type", "disk");
+    put_at(device.back, "node", disk->node);
+    put_at(device.back, "physical-device", numbers);
 }
 
-static void write_nic(struct writer *writer, const struct sprout_zone_nic *row, uint32_t number)
+static void write_nic(const struct writer *writer, const struct sprout_zone_nic *row, uint32_t number)
 {
     struct device device = begin_device(writer, "vif", number);
     const uint8_t *mac = row->mac;
@@ -128,10 +122,10 @@ static void write_nic(struct writer *writer, const struct sprout_zone_nic *row, 
 
     snprintf(address, sizeof(address), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
              mac[4], mac[5]);
-    put_at(writer, device.front, "mac", address);
-    put_at(writer, device.back, "mac", address);
-    put_at(writer, device.back, "bridge", row->bridge);
-    put_at(writer, device.back, "script", ""); /* Linux refuses one without; we do its work */
+    put_at(device.front, "mac", address);
+    put_at(device.back, "mac", address);
+    put_at(device.back, "bridge", row->bridge);
+    put_at(device.back, "script", ""); /* Linux refuses one without; we do its work */
 }
 
 /* The host's kernel holds its side back until then. */
@@ -144,7 +138,7 @@ bool nic_is_connected(const struct launch *launch, uint32_t number)
     return xs_write(launch->host->store, XBT_NULL, path, word, sizeof(word) - 1) || failed(path);
 }
 
-static void write_all(struct writer *writer, const struct launch *launch)
+static void write_everything(const struct writer *writer, const struct launch *launch)
 {
     static const char *const owned[] = {"control", "data", "device", "error"};
     const struct sprout_zone *row = launch->row;
@@ -176,25 +170,18 @@ static void write_all(struct writer *writer, const struct launch *launch)
 
 bool write_nodes(const struct launch *launch)
 {
-    struct writer writer = {.store = launch->host->store, .domain = launch->domain};
+    struct writer writer = {.domain = launch->domain};
+    bool done;
 
     snprintf(writer.home, sizeof(writer.home), "/local/domain/%u", launch->domain);
     do {
-        writer.transaction = xs_transaction_start(writer.store);
-        writer.well = writer.transaction != XBT_NULL;
-        if (!writer.well)
-            break;
-        write_all(&writer, launch);
-        if (!writer.well) {
-            int error = errno;
-
-            xs_transaction_end(writer.store, writer.transaction, true);
-            errno = error;
-            break;
+        done = batch_begin();
+        if (done) {
+            write_everything(&writer, launch);
+            done = batch_end();
         }
-        writer.well = xs_transaction_end(writer.store, writer.transaction, false);
-    } while (!writer.well && errno == EAGAIN);
-    return writer.well || failed("its place in the store");
+    } while (!done && errno == EAGAIN);
+    return done || failed("its place in the store");
 }
 
 /* From here on the store serves the domain, and watchers of new domains know of it. */
