@@ -15,7 +15,8 @@
 #define PERIOD_MS 1000
 
 static struct console {
-    int terminal; /* -1 while there is none */
+    int terminal;    /* -1 while there is none */
+    uint64_t domain; /* whose it is */
     struct relay relay;
     char kept[KEPT]; /* whole lines */
     size_t used;
@@ -36,6 +37,14 @@ void begin_consoles(const struct sprout_zone *rows, size_t rows_there, console_l
         consoles[i].terminal = -1;
 }
 
+static bool is_attached(uint64_t domain)
+{
+    for (size_t i = 0; i < count; i++)
+        if (consoles[i].terminal >= 0 && consoles[i].domain == domain)
+            return true;
+    return false;
+}
+
 static void attach(struct console *console, uint64_t domain)
 {
     struct line path = store_path("/local/domain/", domain, "/console/tty");
@@ -44,6 +53,7 @@ static void attach(struct console *console, uint64_t domain)
     if (!store_read(path.text, tty, sizeof(tty)) || strncmp(tty, "/dev/pts/", 9) != 0)
         return;
     console->terminal = open(tty, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    console->domain = domain;
 }
 
 static struct console *without_terminal(const char *name)
@@ -66,7 +76,8 @@ void attach_consoles(void)
 
         if (!end)
             return;
-        if (skip_decimal(names + at, end, &domain) == end && domain != 0) {
+        if (skip_decimal(names + at, end, &domain) == end && domain != 0 &&
+            !is_attached(domain)) {
             struct line path = store_path("/local/domain/", domain, "/name");
             char name[sizeof(zones->name)];
             struct console *console = NULL;
@@ -121,11 +132,13 @@ static void relayed(void *context, const char *text, size_t size)
 
     keep(console, text, size);
     if (is_relayed(console, size)) {
-        take(row, text, size);
-    } else if (!console->quiet) {
-        console->quiet = true;
-        take(row, silence, sizeof(silence) - 1);
+        take(row, text, size, true);
+        return;
     }
+    if (!console->quiet)
+        take(row, silence, sizeof(silence) - 1, true);
+    console->quiet = true;
+    take(row, text, size, false);
 }
 
 size_t console_kept(size_t row, const char **text)

@@ -110,8 +110,8 @@ bool control_readable(int descriptor);
 void tell_memory(uint64_t free_kib, const char *total_kib);
 void tell_event(const char *event, const char *zone, const char *why);
 
-/* consoles.c: those of the zones, by their rows. */
-typedef void console_line(size_t row, const char *text, size_t size);
+/* consoles.c: those of the zones, by their rows. A line that is not `shown` may still say something. */
+typedef void console_line(size_t row, const char *text, size_t size, bool shown);
 void begin_consoles(const struct sprout_zone *rows, size_t count, console_line *line);
 void attach_consoles(void);
 bool has_console(size_t row);

@@ -46,7 +46,7 @@ static bool host_announced;
 
 static struct tail last = {.pipe = -1}; /* what xl wrote */
 
-static void zone_line(size_t row, const char *text, size_t size);
+static void zone_line(size_t row, const char *text, size_t size, bool shown);
 
 static size_t row_of(const struct zone *zone)
 {
@@ -253,12 +253,9 @@ void zone_event(enum launcher_event event, uint64_t row, const char *rest)
     }
 }
 
-static void zone_line(size_t row, const char *text, size_t size)
+static void show_line(const struct zone *zone, const char *text, size_t size)
 {
-    uint64_t now = ticks();
-    struct zone *zone = &zones[row];
     struct line line = {.used = 0};
-    struct sprout_ready ready;
 
     line_text(&line, "[");
     line_text(&line, zone->row->name);
@@ -269,6 +266,16 @@ static void zone_line(size_t row, const char *text, size_t size)
     line.used += size;
     line_end(&line);
     write_all(STDOUT_FILENO, line.text, line.used);
+}
+
+static void zone_line(size_t row, const char *text, size_t size, bool shown)
+{
+    uint64_t now = ticks();
+    struct zone *zone = &zones[row];
+    struct sprout_ready ready;
+
+    if (shown)
+        show_line(zone, text, size);
     if (zone->was_ready || !parse_ready(text, size, &ready))
         return;
     zone->was_ready = true;

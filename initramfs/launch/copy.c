@@ -67,10 +67,14 @@ static bool copy_waiting(void)
     return done || failed("what it is to have in its memory");
 }
 
-/* Within one page of the domain's. */
-static bool copy_piece(xen_pfn_t page, uint16_t offset, const void *from, uint16_t size)
+static xen_pfn_t frame_of(uint64_t at)
 {
-    xen_pfn_t frame = xc_dom_p2m(copier.image, page);
+    return xc_dom_p2m(copier.image, at >> XC_PAGE_SHIFT);
+}
+
+/* Within one page of the domain's. */
+static bool copy_piece(xen_pfn_t frame, uint16_t offset, const void *from, uint16_t size)
+{
     uint32_t entry = FIRST + copier.waiting;
 
     errno = 0;
@@ -98,7 +102,7 @@ bool copy_into(uint64_t at, const void *from, uint64_t size)
         uint64_t offset = at % XC_PAGE_SIZE, room = XC_PAGE_SIZE - offset;
         uint64_t piece = size < room ? size : room;
 
-        if (!copy_piece(at >> XC_PAGE_SHIFT, (uint16_t)offset, bytes, (uint16_t)piece))
+        if (!copy_piece(frame_of(at), (uint16_t)offset, bytes, (uint16_t)piece))
             return false;
         at += piece;
         bytes += piece;
@@ -107,21 +111,27 @@ bool copy_into(uint64_t at, const void *from, uint64_t size)
     return true;
 }
 
+/* Xen clears pages of PV domains for PV hosts alone (MMUEXT_CLEAR_PAGE); else it copies zeroes. */
 static bool clear_waiting(void)
 {
     uint32_t count = copier.to_clear;
+    bool done;
 
     copier.to_clear = 0;
-    return count == 0 || xc_mmuext_op(copier.xen, copier.clears, count, copier.domain) >= 0 ||
-           failed("what it is to have clear in its memory");
+    if (count == 0 || xc_mmuext_op(copier.xen, copier.clears, count, copier.domain) >= 0)
+        return true;
+    done = errno == EOPNOTSUPP || failed("what it is to have clear in its memory");
+    for (uint32_t i = 0; i < count && done; i++)
+        done = copy_piece(copier.clears[i].arg1.mfn, 0, zeroes, XC_PAGE_SIZE);
+    return done;
 }
 
-static bool clear_page(xen_pfn_t page)
+static bool clear_page(xen_pfn_t frame)
 {
-    copier.clears[copier.to_clear++] = (struct mmuext_op){
-        .cmd = MMUEXT_CLEAR_PAGE,
-        .arg1.mfn = xc_dom_p2m(copier.image, page),
-    };
+    if (copier.image->container_type == XC_DOM_HVM_CONTAINER)
+        return copy_piece(frame, 0, zeroes, XC_PAGE_SIZE);
+    copier.clears[copier.to_clear++] =
+        (struct mmuext_op){.cmd = MMUEXT_CLEAR_PAGE, .arg1.mfn = frame};
     return copier.to_clear < MOST || clear_waiting();
 }
 
@@ -131,7 +141,7 @@ bool clear_in(uint64_t at, uint64_t size)
         uint64_t room = XC_PAGE_SIZE - at % XC_PAGE_SIZE;
         uint64_t piece = size < room ? size : room;
 
-        if (piece == XC_PAGE_SIZE ? !clear_page(at >> XC_PAGE_SHIFT) : !copy_into(at, zeroes, piece))
+        if (piece == XC_PAGE_SIZE ? !clear_page(frame_of(at)) : !copy_into(at, zeroes, piece))
             return false;
         at += piece;
         size -= piece;
@@ -142,7 +152,7 @@ bool clear_in(uint64_t at, uint64_t size)
 /* Ends what begin_copies() began; false when anything did not get there. */
 bool end_copies(void)
 {
-    bool done = copy_waiting() && clear_waiting();
+    bool done = clear_waiting() && copy_waiting();
 
     xenforeignmemory_unmap_resource(copier.memory, copier.mapped);
     return done;

@@ -42,11 +42,11 @@ from sprout.initramfs.cpio import read_cpio
 from sprout.vm.accel import CHOICES
 from sprout.vm.boot import BootResult, boot
 from sprout.vm.hypervisor import MEMORY_MIB as HOST_MEMORY_MIB
+from sprout.vm.hypervisor import memory_for
 from sprout.vm.timeline import write_json
 
 _TIMEOUT_S = 120
 _MEMORY_MIB = 512
-_FIRMWARE_MIB = 256
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -150,8 +150,7 @@ def execute(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="sprout-boot-") as work:
         disk = Path(work) / "disk.img"
         _changed_disk(tree, chosen, arguments, Path(work), disk)
-        # The firmware's own share comes on top.
-        least = chosen.host.machine_memory_mib + _FIRMWARE_MIB if chosen.host is not None else 0
+        least = memory_for(chosen.host.machine_memory_mib) if chosen.host is not None else 0
         return _boot(arguments, _Booted(disk, image, log, hypervisor, least))
 
 

@@ -17,7 +17,7 @@ from sprout.build.tree import Tree
 from sprout.cli.build import settings
 from sprout.cli.colour import coloured
 from sprout.cli.subject import AnySubject, built_subject, measured
-from sprout.cli.words import with_words
+from sprout.cli.words import is_changed, with_words
 from sprout.cost.host import HostSubject
 from sprout.cost.model import Measurement
 from sprout.cost.phases import phase_table
@@ -30,7 +30,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     for unfit, why in (
         (arguments.accel == "kvm", "--accel kvm: exact mode is emulation"),
         (arguments.initramfs is not None, "--initramfs: exact mode needs the symbols of its init"),
-        (arguments.zones is not None, "--zones: exact mode tells the phases of one zone"),
         (arguments.until != "ready", "--until exit: exact mode ends when the image is ready"),
     ):
         if unfit:
@@ -47,7 +46,7 @@ def execute_exact(arguments: argparse.Namespace, tree: Tree, name: str) -> int:
     status, subject = built_subject(tree, name, settings(arguments))
     if subject is None:
         return status
-    if not (arguments.append or arguments.append_hypervisor):
+    if not is_changed(arguments):
         return _measured(arguments, subject)
     with tempfile.TemporaryDirectory(prefix="sprout-boot-") as work:
         return _measured(arguments, _appended(arguments, tree, subject, Path(work)))
@@ -62,7 +61,13 @@ def _appended(
     target = work / "image.efi"
     lay_out_image(target, image, parts, tree.epoch)
     if isinstance(subject, HostSubject) and image.host is not None:
-        subject = replace(subject, hypervisor_cmdline=image.host.hypervisor_cmdline())
+        host = image.host
+        subject = replace(
+            subject,
+            hypervisor_cmdline=host.hypervisor_cmdline(),
+            zones=len(host.zones),
+            machine_memory_mib=host.machine_memory_mib,
+        )
     return subject.with_image(target, image.cmdline)
 
 

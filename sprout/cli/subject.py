@@ -14,7 +14,7 @@ from sprout.build.zones import Host
 from sprout.cost.host import HostSubject, measure_host
 from sprout.cost.measure import MEMORY_MIB, Subject, measure
 from sprout.cost.model import Measurement
-from sprout.vm.hypervisor import MEMORY_MIB as HOST_MEMORY_MIB
+from sprout.vm.hypervisor import memory_for
 
 AnySubject = Subject | HostSubject
 
@@ -38,7 +38,7 @@ def measured(
             f"{subject.name}: only firmware starts a hypervisor, not {boot}",
             "Leave it out: a host boots by uefi.",
         )
-    memory = memory_mib or HOST_MEMORY_MIB
+    memory = memory_mib or memory_for(subject.machine_memory_mib)
     return measure_host(subject, memory_mib=memory, cpus=cpus, console=console)
 
 
@@ -96,6 +96,8 @@ def _host_subject(chosen: Image, host: Host, steps: dict[str, Step]) -> HostSubj
         hypervisor=hypervisor.directory,
         kernel=kernels[0].directory,
         initramfs=archives[0].directory,
+        machine_memory_mib=host.machine_memory_mib,
+        zones=len(host.zones),
         zone_type=zone.type,
         zone_kernel=kernels[1].directory,
         zone_initramfs=archives[1].directory,

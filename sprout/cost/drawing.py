@@ -36,6 +36,7 @@ _UNIT_OF_PHASE = {
     "scrub": "xen",
     "services": "init",
     "create": "init",
+    "zones": "kernel",
     "programs": "init",
     "zone": "kernel",
     "zone-kernel": "kernel",

@@ -1,4 +1,4 @@
-"""Measures the image of a host: from power-on over hypervisor and host to its first zone."""
+"""Measures the image of a host: from power-on over hypervisor and host to its zones."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from sprout.vm.host_watch import (
 )
 from sprout.vm.hypervisor import MEMORY_MIB, is_pvh_host
 from sprout.vm.qemu import Direct
+from sprout.vm.stages import ZoneTimes, host_begin, zone_times
 from sprout.vm.watch import (
     Watch,
     at_code,
@@ -49,10 +50,12 @@ XEN_CALIBRATION, CALIBRATION = "xen-calibration", "calibration"
 ZONE_CALIBRATION = "zone-calibration"
 # Whenever nothing else runs, Xen clears free memory, until all of it is: a wait, if not by name.
 SCRUB = "scrub"
-PHASES = (
-    *(FIRMWARE, STUB, XEN, XEN_CALIBRATION, KERNEL, CALIBRATION, SERVICES, CREATE),
-    *(ZONE_KERNEL, ZONE_CALIBRATION, ZONE_INIT, SCRUB),
-)
+# Several zones come into being beside each other: from the first one's entry on, what runs is told
+# by unit and function alone.
+ZONES = "zones"
+_TO_ZONES = (FIRMWARE, STUB, XEN, XEN_CALIBRATION, KERNEL, CALIBRATION, SERVICES)
+PHASES = (*_TO_ZONES, CREATE, ZONE_KERNEL, ZONE_CALIBRATION, ZONE_INIT, SCRUB)
+PHASES_OF_SEVERAL = (*_TO_ZONES, CREATE, ZONES, ZONE_CALIBRATION, SCRUB)
 # xen/arch/x86/time.c, apic.c, io_apic.c
 _XEN_CALIBRATING = (
     *("calibrate_tsc", "preinit_pit", "init_pit", "init_hpet", "init_pmtimer"),
@@ -71,7 +74,8 @@ class HostSubject:
     """What is measured: the image of a host, and the directories that its steps made.
 
     `zone_type` is the first zone's, "pv" or "pvh", `memory_mib` the memory of the host's own
-    kernel; the rest is as in `sprout.cost.measure.Subject`.
+    kernel, `zones` how many there are, `machine_memory_mib` what all of them need; the rest is as
+    in `sprout.cost.measure.Subject`.
     """
 
     name: str
@@ -89,6 +93,8 @@ class HostSubject:
     plugins: Path
     toolchain: str
     arch: str = "x86_64"
+    zones: int = 1
+    machine_memory_mib: int = 0
 
     def with_image(self, image: Path, cmdline: str) -> HostSubject:
         """Give the same subject with another boot image, and the host's command line in it."""
@@ -152,7 +158,7 @@ def _watch(subject: HostSubject, symbols: HostSymbols) -> Watch:
     marks += _kernel_marks(subject, symbols.kernel)
     marks += _zone_marks(subject, symbols.zone)
     marks += _init_marks(subject)
-    return Watch(PHASES, tuple(marks))
+    return Watch(PHASES if subject.zones == 1 else PHASES_OF_SEVERAL, tuple(marks))
 
 
 def _hypervisor_marks(table: Table | None) -> list[str]:
@@ -187,7 +193,8 @@ def _zone_marks(subject: HostSubject, table: Table) -> list[str]:
     entry = table.needed(_PVH_ENTRY if pvh else _PV_ENTRY, where)
     code = code_at(subject.zone_kernel / "vmlinux", entry)
     address = entry - KERNEL_TEXT if pvh else entry
-    marks = [at_guest(ZONE_KERNEL, address, code, after=CREATE)]
+    entered = ZONE_KERNEL if subject.zones == 1 else ZONES
+    marks = [at_guest(entered, address, code, after=CREATE)]
     marks += [during_zones(ZONE_CALIBRATION, address) for address in _known(table, CALIBRATING)]
     marks += [forward_in_zones(address) for address in _known(table, DRAWING)]
     return marks + [through_zones(begin, end) for begin, end in thunks(table)]
@@ -204,12 +211,14 @@ def _init_marks(subject: HostSubject) -> list[str]:
     served = host.needed(_SERVED, subject.initramfs)
     ready = host.needed(_READY, subject.initramfs)
     begin = code_at(other, zone.needed("_start", subject.zone_initramfs))
-    return [
+    marks = [
         at_user(SERVICES),
         at_offset(CREATE, served - start, code_at(program, served), after=SERVICES),
-        at_program(ZONE_INIT, begin, after=ZONE_KERNEL),
         until(ready - start),
     ]
+    if subject.zones == 1:
+        marks.append(at_program(ZONE_INIT, begin, after=ZONE_KERNEL))
+    return marks
 
 
 def _known(table: Table, names: Sequence[str]) -> list[int]:
@@ -235,7 +244,33 @@ def _measurement(subject: HostSubject, result: ExactBoot, symbols: HostSymbols) 
         functions=found.functions,
         initcalls=found.initcalls,
         frames=found.frames,
+        zones=_zones_of(result),
     )
+
+
+def _zones_of(result: ExactBoot) -> tuple[ZoneTimes, ...]:
+    """Give what the zones took, without the steps by which the plugin put the clock forward."""
+    ready, counted = result.ready, result.counted
+    if not isinstance(ready, HostReady):
+        return ()
+    # The clock of a PVH host begins with it. Between a step and a stamp lies far more than between
+    # the last stamp and the end.
+    behind = counted.ended_ns - ready.ready
+
+    def real(tick: int) -> int:
+        return tick - sum(by for at, by in counted.forwarded if at <= tick + behind)
+
+    zones = [
+        replace(
+            zone,
+            create=real(zone.create),
+            unpaused=real(zone.unpaused),
+            init=real(zone.init),
+            ready=real(zone.ready),
+        )
+        for zone in result.zones
+    ]
+    return zone_times(zones, real(ready.entry or host_begin(ready)))
 
 
 def _bytes_of(subject: HostSubject, result: ExactBoot) -> dict[str, int]:

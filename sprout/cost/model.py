@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sprout.vm.stages import ZoneTimes
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -82,6 +84,8 @@ class Measurement:
     the files) and "read", "copied" (by the stub); `memory_kib` what the guest has taken when it
     is ready. `functions` is by phase, then by "unit:function"; `initcalls` the instructions of
     each initcall with all that it called. `frames` is one root frame per phase, by its name.
+    `zones` are a host's: what each took and when it was ready after the stub's entry, in ticks
+    that are virtual ns, and in which more may have run than this zone.
     """
 
     image: str
@@ -94,3 +98,4 @@ class Measurement:
     functions: dict[str, dict[str, Cost]]
     initcalls: dict[str, int]
     frames: dict[str, Frame]
+    zones: tuple[ZoneTimes, ...] = ()

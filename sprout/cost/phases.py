@@ -34,7 +34,35 @@ def phase_table(measured: Measurement, *, columns: int = 80, colour: bool = Fals
     wall = sum(phase.wall_ms for phase in measured.phases)
     rows.append(f"{'sum':<{name}}{whole:>15,}{waits:>10,.3f}{wall:>10,.1f}")
     rows.append(f"{'emulator':<{name}}{measured.emulator_instructions:>15,}")
+    rows += _zones(measured, columns)
     return "\n".join([*_title(measured, columns), *rows]) + "\n"
+
+
+def _zones(measured: Measurement, columns: int) -> list[str]:
+    """Give a row for each zone of a host, in the time that instructions take."""
+    if not measured.zones:
+        return []
+    shift = measured.key.icount_shift
+    head = ("zone", "create", "kernel", "init", "ready at")
+    table: list[tuple[str, ...]] = [head]
+    for zone in measured.zones:
+        times = (zone.create, zone.kernel, zone.init, zone.ready)
+        table.append((said(zone.name), *(f"{time >> shift:,}" for time in times)))
+    widths = [max(map(len, column)) + 2 for column in zip(*table, strict=True)]
+    name = max(min(widths[0], columns - sum(widths[1:])), 4)
+    rows = [
+        row[0][: name - 1].ljust(name)
+        + "".join(f"{text:>{width}}" for text, width in zip(row[1:], widths[1:], strict=True))
+        for row in table
+    ]
+    ready = [zone.ready >> shift for zone in measured.zones]
+    return [
+        "",
+        f"zones, in the instructions that fit into each time ({1 << shift} ns each);",
+        "ready at: since the stub's entry",
+        *rows,
+        f"first zone ready {min(ready):,}, last zone ready {max(ready):,}",
+    ]
 
 
 def _painted(text: str, index: int, colour: bool) -> str:

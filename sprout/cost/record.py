@@ -14,12 +14,14 @@ from sprout.base.errors import SproutError
 from sprout.base.files import write_file
 from sprout.cost.fields import Fields, json_text, load_json
 from sprout.cost.model import Cost, Key, Measurement, Phase
+from sprout.vm.stages import ZoneTimes
 
 MAX_JSON_BYTES = 8 << 20
 SCHEMA = Path(__file__).with_name("schema") / "measurement.json"
 # Exact mode is TCG's: KVM counts no instructions that repeat.
 _ACCELERATOR = "tcg"
 _BOOTS = ("uefi", "pvh")
+_ZONE_NUMBERS = ("create", "kernel", "init", "ready", "free_kib")
 _HINT = "Write it again: sprout cost IMAGE --json FILE."
 
 
@@ -36,6 +38,7 @@ def measurement_json(measurement: Measurement) -> dict[str, object]:
         "emulator_instructions": measurement.emulator_instructions,
         "bytes": dict(measurement.bytes_of),
         "memory_kib": measurement.memory_kib,
+        "zones": [asdict(zone) for zone in measurement.zones],
         "initcalls": dict(sorted(measurement.initcalls.items())),
         "functions": functions_json(measurement.functions),
     }
@@ -91,9 +94,19 @@ def _measurement(row: Fields) -> Measurement:
         functions=read_functions(row.fields("functions")),
         initcalls=read_numbers(row.fields("initcalls")),
         frames={},
+        zones=_read_zones(row),
     )
     row.finish()
     return measurement
+
+
+def _read_zones(row: Fields) -> tuple[ZoneTimes, ...]:
+    zones = []
+    for entry in row.rows("zones"):
+        numbers = {name: entry.number(name) for name in _ZONE_NUMBERS}
+        zones.append(ZoneTimes(name=entry.text("name"), **numbers))
+        entry.finish()
+    return tuple(zones)
 
 
 def read_boot(row: Fields) -> str:

@@ -21,6 +21,7 @@ from sprout.cost.drawing import (
     unit_of_phase,
 )
 from sprout.cost.model import Measurement, Phase
+from sprout.cost.svg_zones import zone_rows
 
 _SCOPE = "timeline"
 _MARGIN = 14.0
@@ -80,6 +81,9 @@ def timeline_svg(measurement: Measurement, *, width: int = 1000) -> str:
     if any(phase.wait_ns for phase in phases):
         parts += _legend(shift, bottom, inner)
         bottom += 20
+    rows, rows_height = zone_rows(measurement, bottom + 4, inner)
+    parts += rows
+    bottom += rows_height
     height = px(bottom + 2 * _MARGIN)
     name = markup(clean(measurement.image))
     return (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sprout.base.errors import SproutError
 
 MAX_BYTES = 512 << 20
-_HEAD = "sprout-counter 2"
+_HEAD = "sprout-counter 3"
 _HINT = "Use plugin and tool of one version; if it persists, report the line above."
 
 # In the place of an image's number, where there is a hypervisor: whose code it is (counter.h).
@@ -60,7 +60,8 @@ class Counted:
     point. `slide` is how far the kernel lay from where it was linked; `first_user` the address of
     user space's first instruction. `calls` says how often a context was called, by (phase,
     context): the phase in which the function that was called began. `counts` are (phase, context,
-    block address, image, instructions, how often the block began).
+    block address, image, instructions, how often the block began). `ended_ns` is the virtual time
+    at the end; `forwarded` each time that the clock was put forward: its time then, by how much.
     """
 
     phases: tuple[PhaseCount, ...]
@@ -72,6 +73,8 @@ class Counted:
     contexts: dict[int, Context]
     calls: dict[tuple[int, int], int]
     counts: list[Count]
+    ended_ns: int = 0
+    forwarded: tuple[tuple[int, int], ...] = ()
 
 
 def read_counted(data: bytes) -> Counted:
@@ -96,6 +99,7 @@ def _read(lines: list[str]) -> Counted:
     contexts: dict[int, Context] = {}
     calls: dict[tuple[int, int], int] = {}
     counts: list[Count] = []
+    forwarded: list[tuple[int, int]] = []
     for line in lines:
         kind, *words = line.split(" ")
         if kind == "count":
@@ -110,6 +114,9 @@ def _read(lines: list[str]) -> Counted:
         elif kind == "image":
             number, *numbers = (int(word, 16) for word in words)
             images[number] = LoadedImage(*numbers)
+        elif kind == "forward":
+            at, by = (int(word, 16) for word in words)
+            forwarded.append((at, by))
         elif kind == "phase":
             phases.append(PhaseCount(words[0], *(int(word, 16) for word in words[1:])))
         else:
@@ -117,8 +124,12 @@ def _read(lines: list[str]) -> Counted:
     _check_state(single["state"])
     instructions, emulator = (int(word, 16) for word in single["total"])
     slide, first_user = (int(word, 16) for word in single["at"])
+    (ended_ns,) = (int(word, 16) for word in single["ended"])
     return Counted(
-        tuple(phases), instructions, emulator, slide, first_user, images, contexts, calls, counts
+        *(tuple(phases), instructions, emulator, slide, first_user),
+        *(images, contexts, calls, counts),
+        ended_ns,
+        tuple(forwarded),
     )
 
 

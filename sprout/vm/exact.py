@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sprout.base.errors import SproutError
 from sprout.format import ready as ready_line
-from sprout.format.ready import HostReady, Ready
+from sprout.format.ready import HostReady, Ready, ZoneReady
 from sprout.vm.console import Console, Failures
 from sprout.vm.counted import MAX_BYTES, Counted, read_counted
 from sprout.vm.firmware import find_bios, find_firmware
@@ -38,12 +38,16 @@ _MACHINE_TYPE = "q35"
 
 @dataclass(frozen=True)
 class ExactBoot:
-    """A boot in exact mode: what was counted, the readiness line, and the machine."""
+    """A boot in exact mode: what was counted, the readiness lines, and the machine.
+
+    `zones` are a host's, in the order in which they were ready; a tick is a virtual nanosecond.
+    """
 
     counted: Counted
     ready: Ready | HostReady
     machine: Machine
     qemu: Qemu
+    zones: tuple[ZoneReady, ...] = ()
 
 
 def exact_machine(
@@ -92,6 +96,7 @@ def exact_boot(
     if not plugin.is_file():
         raise SproutError(f"{plugin}: no such plugin", "Build it: sprout build counter.")
     found: list[Ready | HostReady] = []
+    zones: list[ZoneReady] = []
     failures = Failures()
 
     def judge(line: str, _seconds: float) -> Verdict | None:
@@ -99,6 +104,9 @@ def exact_boot(
         if ready is not None:
             found.append(ready)
             return Verdict(End.REACHED)
+        zone = ready_line.parse_zone(line) if is_host else None
+        if zone is not None:
+            zones.append(zone)
         why = failures.see(line)
         return Verdict(End.FAILED, why) if why is not None else None
 
@@ -127,7 +135,7 @@ def exact_boot(
             raise SproutError(f"{name}: the counter wrote {size:,} bytes", "Report this.")
         out.seek(0)
         counted = read_counted(out.read())
-    return ExactBoot(counted, found[0], machine, qemu)
+    return ExactBoot(counted, found[0], machine, qemu, tuple(zones))
 
 
 def _path_of(descriptor: int) -> Path:

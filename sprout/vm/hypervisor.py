@@ -7,10 +7,19 @@ from dataclasses import replace
 from sprout.vm.qemu import Machine
 
 MEMORY_MIB = 1024
+_FIRMWARE_MIB = 256
 # What QEMU emulates of these makes Xen refuse a guest, or a guest of it stumble: paravirtualised
 # kernels over SMAP, PVH ones over RDTSCP and XSAVE, which the AVX features build on.
 _EMULATED_CPU = "max,-smap,-rdtscp,-xsave,-avx,-avx2"
 _KINDS = ("pv", "pvh")
+
+
+def memory_for(machine_memory_mib: int) -> int:
+    """Give the MiB of a machine whose hypervisor, host and zones need `machine_memory_mib`.
+
+    The firmware's own share comes on top.
+    """
+    return max(MEMORY_MIB, machine_memory_mib + _FIRMWARE_MIB)
 
 
 def is_pvh_host(cmdline: str) -> bool:

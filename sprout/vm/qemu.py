@@ -157,12 +157,12 @@ def _emulation(qemu: Qemu, machine: Machine) -> list[str]:
         # Without entropy the guest's first use of random numbers may wait for it.
         words = ["-accel", accelerator, "-device", _virtio("virtio-rng-pci", machine)]
         return [*words, "-fw_cfg", _KEEP_ATTRIBUTES]
-    files = f"config={_escaped(counting.config)},out={_escaped(counting.out)}"
+    files = (f"config={_escaped(counting.config)}", f"out={_escaped(counting.out)}")
     return [
         *("-accel", "tcg,thread=single", "-icount", f"shift={counting.shift},sleep=off"),
         # Random numbers and the date are the same each time too.
         *("-seed", "42", "-rtc", "base=2026-01-01T00:00:00,clock=vm"),
-        *("-plugin", f"{_escaped(counting.plugin)},{files}"),
+        *("-plugin", ",".join((_escaped(counting.plugin), *files, f"cpus={machine.cpus}"))),
     ]
 
 

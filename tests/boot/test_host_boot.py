@@ -101,7 +101,6 @@ def test_sixteen_zones_become_ready(tmp_path: Path) -> None:
     for wrong, what in (("65", "65 zones: a host has"), ("0", "--zones: 0 is not")):
         assert_one_error(command("boot", "host", "--zones", wrong), what, status=2)
     assert_one_error(command("boot", "zone", "--zones", "2"), "zone is no host", status=2)
-    assert_one_error(command("boot", "host", "--exact", "--zones", "2"), "--zones", status=2)
 
 
 def test_host_as_pvh(host: Host) -> None:

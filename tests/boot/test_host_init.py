@@ -264,6 +264,15 @@ def test_a_zone_may_run_on_a_processor_that_is_there(
 
 
 Line = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Said:
+    """That a zone's console has this line."""
+
+    line: str
+
+
 Asked = Sequence[tuple[str, object]]
 
 
@@ -271,6 +280,7 @@ def supervised(machine: Machine, entries: Sequence[Entry], path: Path, asked: As
     """Boot a host with a channel; give what is heard there, and last the console as "text".
 
     Each request is written when the answer to the one before has come: a line, or (zone, event).
+    With `Said` it is written again until a zone's console has the line.
     """
     heard: list[Line] = []
 
@@ -279,6 +289,7 @@ def supervised(machine: Machine, entries: Sequence[Entry], path: Path, asked: As
             channel.connect(str(path))
             channel.settimeout(60)
             for request, last in asked:
+                said = False
                 stream.write(f"{request}\n")
                 stream.flush()
                 while True:
@@ -286,6 +297,16 @@ def supervised(machine: Machine, entries: Sequence[Entry], path: Path, asked: As
                     heard.append(line)
                     if last in (line, (line.get("zone"), line.get("event"))):
                         break
+                    if not isinstance(last, Said):
+                        continue
+                    said = said or line.get("line") == last.line
+                    if line != {"done": "console"}:
+                        continue
+                    if said:
+                        break
+                    time.sleep(0.1)
+                    stream.write(f"{request}\n")
+                    stream.flush()
 
     text = machine(
         entries,
@@ -336,9 +357,10 @@ def test_a_zone_has_its_root_on_a_disk_and_keeps_what_it_writes(
         ),
     )
     asked: list[tuple[str, object]] = [
+        ("console first", Said("done after the disk b")),
         ("stop first", ("first", "ended")),
         ("start first", ("first", "ready")),
-        *([("console first", {"done": "console"})] * 20),
+        ("console first", Said("done after written by a zone")),
     ]
     *_heard, last = supervised(machine, with_zones(host_entries, zone), tmp_path / "channel", asked)
     text = str(last["text"])
@@ -362,15 +384,20 @@ def test_fifty_restarts_leave_nothing_behind(
         disks=(Disk("xvda", "/disks/a", writable=True),),
         nics=(Nic("br0", "00:16:3e:00:00:01"),),
     )
-    # The first start makes the bridge and what else stays.
-    once = [("stop again", ("again", "ended")), ("start again", ("again", "ready"))]
-    memory = ("memory", (None, "memory"))
-    asked = [*once, memory, *(once * 50), memory, ("list", {"done": "list"})]
+    # The first start makes the bridge and what else stays. Memory is looked at while the zone is
+    # not there, several times: Xen gives back the last of a domain a little after its end.
+    stop, start = ("stop again", ("again", "ended")), ("start again", ("again", "ready"))
+    memory = [("memory", (None, "memory"))] * 20
+    asked = [
+        *(stop, start, stop, *memory),
+        *((start, stop) * 50),
+        *(*memory, start, ("list", {"done": "list"})),
+    ]
     *heard, last = supervised(
         machine, with_zones(host_entries, _PV, zone), tmp_path / "channel", asked
     )
-    before, after = (line["free_kib"] for line in heard if line.get("event") == "memory")
-    assert before == after, last["text"]
+    free = [int(str(line["free_kib"])) for line in heard if line.get("event") == "memory"]
+    assert max(free[:20]) == max(free[20:]), last["text"]
     states = {line["zone"]: line["state"] for line in heard if "state" in line}
     assert states == {"first": "ready", "again": "ready"}, last["text"]
 

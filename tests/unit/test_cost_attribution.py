@@ -28,7 +28,7 @@ def begins(pc: int, _image: int) -> bool:
 
 def written(*, state: str = "1 1 1 0", rows: str = "", total: str = "64 64") -> bytes:
     return (
-        f"sprout-counter 2\nstate {state}\ntotal {total}\nat 0 7f00\n"
+        f"sprout-counter 3\nstate {state}\ntotal {total}\nended 0\nat 0 7f00\n"
         "phase firmware 4 0 1\nphase kernel 60 a 2\n"
         "image 1 1000 0 2000 10 20 0\n" + rows + "done\n"
     ).encode()

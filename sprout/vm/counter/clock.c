@@ -25,6 +25,9 @@ static void (*icount_update)(void *cpu);
 static void (*cpu_exit)(void *cpu);
 static int64_t *bias;
 static int64_t forwarded; /* this part of the bias is ours, and no wait */
+static struct clock_step steps[MAX_STEPS];
+static unsigned step_count;
+static bool truncated;
 
 static bool find(const char *name, void *function)
 {
@@ -116,11 +119,39 @@ void clock_forward(void)
     if (cpu != NULL)
         icount_update(cpu);
     ns = STEP - icount_get() % STEP;
+    if (step_count < MAX_STEPS)
+        steps[step_count++] = (struct clock_step){(uint64_t)(icount_get() + ns), (uint64_t)ns};
+    else
+        truncated = true;
     *bias += ns;
     forwarded += ns;
     *current = cpu;
     if (cpu != NULL)
         cpu_exit(cpu);
+}
+
+unsigned clock_steps(const struct clock_step **list)
+{
+    *list = steps;
+    return step_count;
+}
+
+bool clock_truncated(void)
+{
+    return truncated;
+}
+
+uint64_t clock_now_ns(void)
+{
+    void *cpu;
+    void **current = hide_cpu(&cpu);
+    int64_t now;
+
+    if (cpu != NULL)
+        icount_update(cpu);
+    now = icount_get();
+    *current = cpu;
+    return now < 0 ? 0 : (uint64_t)now;
 }
 
 uint64_t clock_host_ns(void)

@@ -81,6 +81,14 @@ uint64_t clock_wait_ns(void);       /* virtual time that passed without an instr
 uint64_t clock_instructions(void);  /* the emulator's count, exact between blocks */
 uint64_t clock_host_ns(void);
 void clock_forward(void);           /* to the next full step, without a wait */
+uint64_t clock_now_ns(void);        /* virtual time, all of it */
+/* Each time that the clock was put forward: its time then, and by how much: ns. */
+#define MAX_STEPS 1024
+struct clock_step {
+    uint64_t at, by;
+};
+unsigned clock_steps(const struct clock_step **list);
+bool clock_truncated(void); /* more than MAX_STEPS */
 
 /* ---- ram.c: the emulator's memory */
 struct ram {

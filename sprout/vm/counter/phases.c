@@ -30,7 +30,7 @@ static unsigned boot_phase; /* the same without spans */
 static struct spans cpus[MAX_CPUS], *cpu = &cpus[0];
 static bool truncated;
 static int64_t ahead, never_executed;
-static uint64_t total, emulated;
+static uint64_t total, emulated, ended_ns;
 
 void phases_open(const struct config *watched)
 {
@@ -134,6 +134,7 @@ bool phases_pass(const struct mark *mark)
         enter_phase(phase);
         total = begun.instructions;
         emulated = clock_instructions() - (uint64_t)never_executed;
+        ended_ns = clock_now_ns();
         return true;
     default:
         advance(mark->phase);
@@ -143,7 +144,13 @@ bool phases_pass(const struct mark *mark)
 
 void phases_write(FILE *out)
 {
+    const struct clock_step *steps;
+    unsigned step_count = clock_steps(&steps);
+
     fprintf(out, "total %" PRIx64 " %" PRIx64 "\n", total, emulated);
+    fprintf(out, "ended %" PRIx64 "\n", ended_ns);
+    for (unsigned index = 0; index < step_count; index++)
+        fprintf(out, "forward %" PRIx64 " %" PRIx64 "\n", steps[index].at, steps[index].by);
     for (unsigned index = 0; index < config->phase_count; index++)
         fprintf(out, "phase %s %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", config->phases[index],
                 spent[index].instructions, spent[index].wait_ns, spent[index].host_ns);
