@@ -36,6 +36,7 @@ TOOLS = (
         "skopeo",
     ),
 )
+_FOUND = "not allowed"
 _TREE_PARTS = ("images.toml", "kernels", "initramfs", "signing", "oci", "ci", "SConstruct")
 
 
@@ -64,7 +65,16 @@ class _NothingSkipped:
         if report.skipped:
             self.found.append(report.nodeid)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        """Take over what one of several processes found while it collected (pytest-xdist)."""
+        found = getattr(node, "workeroutput", {}).get(_FOUND, [])
+        self.found += [one for one in found if one not in self.found]
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        output = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[_FOUND] = self.found
         if self.found and session.exitstatus in (0, 5):
             session.exitstatus = 1
 

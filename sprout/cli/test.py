@@ -36,6 +36,8 @@ def execute(arguments: argparse.Namespace) -> int:
         if part.split("/")[0] not in known:
             raise UsageError(f"{part}: no such part of the suite", f"Parts: {', '.join(known)}.")
     chosen = [str(tests / part) for part in parts or known]
-    command: list[str | Path] = [sys.executable, "-m", "pytest", *chosen, *options]
+    # The others measure, or share one build.
+    spread = ["-n", "auto", "--dist", "loadfile"] if parts == ["unit"] else []
+    command: list[str | Path] = [sys.executable, "-m", "pytest", *chosen, *spread, *options]
     with started(command, cwd=root, stdin=None, stdout=None, stderr=None) as process:
         return 0 if process.wait() == 0 else 1

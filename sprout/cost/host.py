@@ -196,7 +196,8 @@ def _zone_marks(subject: HostSubject, table: Table) -> list[str]:
     entered = ZONE_KERNEL if subject.zones == 1 else ZONES
     marks = [at_guest(entered, address, code, after=CREATE)]
     marks += [during_zones(ZONE_CALIBRATION, address) for address in _known(table, CALIBRATING)]
-    marks += [forward_in_zones(address) for address in _known(table, DRAWING)]
+    if subject.zones == 1:  # beside others it would let the clocks of those run for seconds
+        marks += [forward_in_zones(address) for address in _known(table, DRAWING)]
     return marks + [through_zones(begin, end) for begin, end in thunks(table)]
 
 

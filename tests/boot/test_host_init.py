@@ -2,191 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import socket
-import stat
-import subprocess
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands import built
+from host_machine import (
+    FILE,
+    POWERED_OFF,
+    PROGRAM,
+    PV,
+    ROOT,
+    Machine,
+    Parts,
+    Said,
+    host_lines,
+    looks,
+    program,
+    replaced,
+    said,
+    supervised,
+    with_looks,
+    with_zones,
+    zone_lines,
+)
 
-from sprout.base.run import check, started
-from sprout.format import ready, zones
-from sprout.format.zones import Disk, Nic, Zone
+from sprout.format import zones
+from sprout.format.zones import Disk, Nic
 from sprout.initramfs.assemble import assemble, write_headers
-from sprout.initramfs.compile import compile_program
-from sprout.initramfs.cpio import Entry, read_cpio, write_cpio
-from sprout.vm.console import clean
-
-_ROOT = Path(__file__).resolve().parents[2]
-_GUESTS = Path(__file__).resolve().parent / "host_guest"
-_BOOT_S = 240.0
-_FILE = stat.S_IFREG | 0o644
-_PROGRAM = stat.S_IFREG | 0o755
-_PV = Zone("first", "pv", 64, 1, "/zones/kernels/zone", "/zones/initramfs/zone.cpio", "quiet")
-POWERED_OFF = "reboot: Power down"
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The built files that a host is made of here: kernels are uncompressed ELF files."""
-
-    hypervisor: Path
-    kernel: Path
-    zone_kernel: Path
-    tools: Path
-
-
-@pytest.fixture(scope="module")
-def parts() -> Parts:
-    return Parts(
-        hypervisor=built("xen-kernel", "image"),
-        kernel=built("host-kernel", "elf"),
-        zone_kernel=built("zone-kernel", "elf"),
-        tools=built("xen-tools", "tools.tar"),
-    )
-
-
-@pytest.fixture(scope="module")
-def host_entries(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
-    """The product's own initramfs of a host, with a zone's kernel and initramfs in it."""
-    work = tmp_path_factory.mktemp("host")
-    write_headers(work)
-    assemble(_ROOT / "initramfs" / "host.toml", work / "host.cpio", epoch=1, tools=parts.tools)
-    assemble(_ROOT / "initramfs" / "zone.toml", work / "zone.cpio", epoch=1)
-    compile_program([_GUESTS / "devices.c"], work / "devices", base=_GUESTS, include=work)
-    silent = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
-    mute = Entry("init", _PROGRAM, program(work, silent))
-    zone = read_cpio((work / "zone.cpio").read_bytes(), work)
-    for name in ("talk", "keep"):
-        compile_program([_GUESTS / f"{name}.c"], work / name, base=_GUESTS, include=work)
-    for name in ("devices", "talk"):
-        zone.append(Entry(f"bin/{name}", _PROGRAM, (work / name).read_bytes()))
-    return [
-        *read_cpio((work / "host.cpio").read_bytes(), work),
-        Entry("zones/kernels/zone", _FILE, parts.zone_kernel.read_bytes()),
-        Entry("zones/kernels/none", _FILE, b"this is no kernel\n"),
-        Entry("zones/initramfs/zone.cpio", _FILE, write_cpio(zone, epoch=1)),
-        Entry("zones/initramfs/mute.cpio", _FILE, write_cpio([mute], epoch=1)),
-        Entry("zones/initramfs/empty.cpio", _FILE, write_cpio([], epoch=1)),
-        Entry("roots/zone.squashfs", _FILE, root_of_zone(work)),
-        Entry("disks/a", _FILE, b"the disk a\n".ljust(4096, b"\0")),
-        Entry("disks/b", _FILE, b"the disk b\n".ljust(4096, b"\0")),
-    ]
-
-
-def root_of_zone(work: Path) -> bytes:
-    """Make a root for a zone that is no initramfs: its init and one program, read-only."""
-    root = work / "root"
-    for name in ("bin", "sbin", "dev", "proc", "sys", "run", "tmp", "root"):
-        (root / name).mkdir(parents=True)
-    shutil.copy(work / "keep", root / "bin/keep")
-    init = next(
-        one for one in read_cpio((work / "zone.cpio").read_bytes(), work) if one.name == "init"
-    )
-    (root / "init").write_bytes(init.data)
-    (root / "init").chmod(0o755)
-    for name in ("poweroff", "reboot"):
-        (root / "sbin" / name).symlink_to("/init")
-    nodes = ("-p", "dev/console c 600 0 0 5 1", "-p", "dev/null c 666 0 0 1 3")
-    words: list[str | Path] = [
-        "mksquashfs",
-        root,
-        work / "root.squashfs",
-        "-comp",
-        "zstd",
-        "-all-root",
-        *nodes,
-    ]
-    check(words, "Install squashfs-tools.")
-    return (work / "root.squashfs").read_bytes()
-
-
-Machine = Callable[..., str]
-
-
-@pytest.fixture
-def machine(parts: Parts, tmp_path: Path) -> Machine:
-    def boot(
-        entries: Sequence[Entry],
-        until: str | None = None,
-        *,
-        say: str = "system_powerdown",
-        xen: str = "",
-        words: str = "",
-        extra: tuple[str | Path, ...] = (),
-        meanwhile: Callable[[], None] | None = None,
-    ) -> str:
-        """Run a host until it ends by itself, and give what it wrote on its serial port.
-
-        When the regular expression `until` has been found there, `meanwhile` is called, and then
-        the machine is told `say`.
-        """
-        initramfs, console = tmp_path / "host.cpio", tmp_path / "console"
-        initramfs.write_bytes(write_cpio(entries, epoch=1))
-        console.write_bytes(b"")
-        arguments: list[str | Path] = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg"]
-        arguments += ["-cpu", "max,-smap,-rdtscp,-xsave,-avx,-avx2", "-m", "512", "-no-reboot"]
-        arguments += ["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "stdio"]
-        arguments += ["-serial", f"file:{console}", "-kernel", parts.hypervisor, *extra]
-        arguments += ["-append", f"console=com1 com1=115200,8n1 dom0_mem=128M,max:128M {xen}"]
-        kernel = f"{parts.kernel} console=hvc0 quiet swiotlb=2048 {words}"
-        arguments += ["-initrd", f"{kernel},{initramfs}"]
-        deadline = time.monotonic() + _BOOT_S
-        with started(arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as qemu:
-            assert qemu.stdin is not None
-            while qemu.poll() is None:
-                text = shown(console)
-                assert time.monotonic() < deadline, text
-                if until is not None and re.search(until, text):
-                    if meanwhile is not None:
-                        meanwhile()
-                    qemu.stdin.write(f"{say}\n".encode())
-                    qemu.stdin.flush()
-                    until = None
-                time.sleep(0.2)
-        return shown(console)
-
-    return boot
-
-
-def shown(console: Path) -> str:
-    text = console.read_bytes().decode(errors="replace")
-    return "\n".join(clean(line) for line in text.splitlines())
-
-
-def with_zones(entries: Sequence[Entry], *rows: Zone) -> list[Entry]:
-    return [*entries, Entry("zones/table", _FILE, zones.pack(rows))]
-
-
-def replaced(entries: Sequence[Entry], new: Entry) -> list[Entry]:
-    return [*(entry for entry in entries if entry.name != new.name), new]
-
-
-def program(directory: Path, text: str) -> bytes:
-    """Compile a small static program."""
-    (directory / "a.c").write_text(text)
-    compile_program([directory / "a.c"], directory / "a", base=directory, include=directory)
-    return (directory / "a").read_bytes()
-
-
-def said(text: str) -> list[str]:
-    lines = text.splitlines()
-    return [line.removeprefix("sprout-init: ") for line in lines if line.startswith("sprout-init")]
-
-
-def zone_lines(text: str) -> list[ready.ZoneReady]:
-    return [found for line in text.splitlines() if (found := ready.parse_zone(line))]
-
-
-def host_lines(text: str) -> list[ready.HostReady]:
-    return [found for line in text.splitlines() if (found := ready.parse_host(line))]
+from sprout.initramfs.cpio import Entry, read_cpio
 
 
 @pytest.mark.parametrize(
@@ -195,8 +39,8 @@ def host_lines(text: str) -> list[ready.HostReady]:
 def test_zones_become_ready_in_order_and_the_power_button_ends_them(
     machine: Machine, host_entries: list[Entry], xen: str, extra: tuple[str, ...]
 ) -> None:
-    second = replace(_PV, name="second", type="pvh")
-    entries = with_zones(host_entries, _PV, second)
+    second = replace(PV, name="second", type="pvh")
+    entries = with_zones(host_entries, PV, second)
     text = machine(entries, "sprout-host ", xen=xen, extra=extra)
     first, last = zone_lines(text)
     (host,) = host_lines(text)
@@ -217,7 +61,7 @@ def test_disks_and_interfaces_of_a_zone_are_connected(
     machine: Machine, host_entries: list[Entry]
 ) -> None:
     zone = replace(
-        _PV,
+        PV,
         cmdline="quiet -- /bin/devices",
         disks=(Disk("xvda", "/disks/a", writable=True), Disk("xvdb", "/disks/b", writable=False)),
         nics=(Nic("br0", "00:16:3e:00:00:01"),),
@@ -239,10 +83,10 @@ def test_disks_and_interfaces_of_a_zone_are_connected(
 def test_a_zone_comes_after_another_and_one_that_fails_is_started_again(
     machine: Machine, host_entries: list[Entry]
 ) -> None:
-    bad = replace(_PV, name="bad", initramfs="/zones/initramfs/empty.cpio", restart="on-failure")
-    mute = replace(_PV, name="mute", initramfs="/zones/initramfs/mute.cpio", ready_s=4)
-    late = replace(_PV, name="late", after=(2,), weight=512, cap=50, cpus=(0,))
-    rows = (bad, mute, _PV, late, replace(_PV, name="never", after=(1,)))
+    bad = replace(PV, name="bad", initramfs="/zones/initramfs/empty.cpio", restart="on-failure")
+    mute = replace(PV, name="mute", initramfs="/zones/initramfs/mute.cpio", ready_s=4)
+    late = replace(PV, name="late", after=(2,), weight=512, cap=50, cpus=(0,))
+    rows = (bad, mute, PV, late, replace(PV, name="never", after=(1,)))
     text = machine(with_zones(host_entries, *rows), r"(bad ended(.|\n)*){3}")
     lines = said(text)
     assert lines.count("zone bad ended before it was ready: crash") >= 3, text
@@ -259,67 +103,8 @@ def test_a_zone_comes_after_another_and_one_that_fails_is_started_again(
 def test_a_zone_may_run_on_a_processor_that_is_there(
     machine: Machine, host_entries: list[Entry]
 ) -> None:
-    text = machine(with_zones(host_entries, replace(_PV, cpus=(9,))), "zone first did not start")
+    text = machine(with_zones(host_entries, replace(PV, cpus=(9,))), "zone first did not start")
     assert any("the processors that it is to run on" in line for line in said(text)), text
-
-
-Line = dict[str, object]
-
-
-@dataclass(frozen=True)
-class Said:
-    """That a zone's console has this line."""
-
-    line: str
-
-
-Asked = Sequence[tuple[str, object]]
-
-
-def supervised(machine: Machine, entries: Sequence[Entry], path: Path, asked: Asked) -> list[Line]:
-    """Boot a host with a channel; give what is heard there, and last the console as "text".
-
-    Each request is written when the answer to the one before has come: a line, or (zone, event).
-    With `Said` it is written again until a zone's console has the line.
-    """
-    heard: list[Line] = []
-
-    def ask() -> None:
-        with socket.socket(socket.AF_UNIX) as channel, channel.makefile("rw") as stream:
-            channel.connect(str(path))
-            channel.settimeout(60)
-            for request, last in asked:
-                said = False
-                stream.write(f"{request}\n")
-                stream.flush()
-                while True:
-                    line = json.loads(stream.readline())
-                    heard.append(line)
-                    if last in (line, (line.get("zone"), line.get("event"))):
-                        break
-                    if not isinstance(last, Said):
-                        continue
-                    said = said or line.get("line") == last.line
-                    if line != {"done": "console"}:
-                        continue
-                    if said:
-                        break
-                    time.sleep(0.1)
-                    stream.write(f"{request}\n")
-                    stream.flush()
-
-    text = machine(
-        entries,
-        "sprout-host ",
-        words="SPROUT_CHANNEL=/dev/vport0p1",
-        extra=(
-            *("-device", "virtio-serial-pci,disable-legacy=on", "-chardev"),
-            f"socket,path={path},server=on,wait=off,id=channel",
-            *("-device", "virtserialport,chardev=channel,name=org.sprout.zones"),
-        ),
-        meanwhile=ask,
-    )
-    return [*heard, {"text": text}]
 
 
 @pytest.mark.parametrize("isolated", [False, True], ids=["open", "isolated"])
@@ -327,9 +112,9 @@ def test_two_zones_talk_where_their_bridge_lets_them(
     machine: Machine, host_entries: list[Entry], isolated: bool
 ) -> None:
     nics = [Nic("br0", f"00:16:3e:00:00:0{number}", isolated) for number in (1, 2)]
-    server = replace(_PV, cmdline="quiet -- /bin/talk serve 10.9.0.1", nics=(nics[0],))
+    server = replace(PV, cmdline="quiet -- /bin/talk serve 10.9.0.1", nics=(nics[0],))
     caller = replace(
-        _PV,
+        PV,
         name="caller",
         type="pvh",
         cmdline="quiet -- /bin/talk call 10.9.0.2 10.9.0.1",
@@ -347,7 +132,7 @@ def test_a_zone_has_its_root_on_a_disk_and_keeps_what_it_writes(
     machine: Machine, host_entries: list[Entry], tmp_path: Path, kind: str
 ) -> None:
     zone = replace(
-        _PV,
+        PV,
         type=kind,
         initramfs="/zones/initramfs/empty.cpio",
         cmdline="quiet root=/dev/xvda rootfstype=squashfs ro rootwait init=/init -- /bin/keep",
@@ -376,30 +161,43 @@ def test_a_zone_has_its_root_on_a_disk_and_keeps_what_it_writes(
 
 
 def test_fifty_restarts_leave_nothing_behind(
-    machine: Machine, host_entries: list[Entry], tmp_path: Path
+    machine: Machine, host_entries: list[Entry], parts: Parts, tmp_path: Path
 ) -> None:
     zone = replace(
-        _PV,
+        PV,
         name="again",
         disks=(Disk("xvda", "/disks/a", writable=True),),
         nics=(Nic("br0", "00:16:3e:00:00:01"),),
     )
-    # The first start makes the bridge and what else stays. Memory is looked at while the zone is
-    # not there, several times: Xen gives back the last of a domain a little after its end.
+    # The first start makes the bridge and what else stays. It is looked at while the zone is not
+    # there, more than once: Xen gives back the last of a domain a little after its end.
     stop, start = ("stop again", ("again", "ended")), ("start again", ("again", "ready"))
-    memory = [("memory", (None, "memory"))] * 20
+    pause = [("", 9.0), *([("memory", (None, "memory"))] * 5)]
     asked = [
-        *(stop, start, stop, *memory),
+        *(stop, start, stop, *pause),
         *((start, stop) * 50),
-        *(*memory, start, ("list", {"done": "list"})),
+        *(*pause, start, ("list", {"done": "list"})),
     ]
-    *heard, last = supervised(
-        machine, with_zones(host_entries, _PV, zone), tmp_path / "channel", asked
-    )
+    entries = with_zones(with_looks(parts, host_entries, tmp_path), PV, zone)
+    *heard, last = supervised(machine, entries, tmp_path / "channel", asked)
+    text = str(last["text"])
     free = [int(str(line["free_kib"])) for line in heard if line.get("event") == "memory"]
-    assert max(free[:20]) == max(free[20:]), last["text"]
+    assert max(free[:5]) == max(free[5:]), text
     states = {line["zone"]: line["state"] for line in heard if "state" in line}
-    assert states == {"first": "ready", "again": "ready"}, last["text"]
+    assert states == {"first": "ready", "again": "ready"}, text
+    kept = {
+        before.count("[again] sprout-ready"): what_is_kept(look) for before, look in looks(text)
+    }
+    assert kept[2] == kept[52], text
+
+
+def what_is_kept(look: str) -> tuple[int, int, list[str]]:
+    """Give from a look: nodes of the store, grants that are in use, and the tables' sizes."""
+    nodes = re.search(r"^store: (\d+) nodes$", look, re.MULTILINE)
+    assert nodes is not None, look
+    grants = re.findall(r"\[0x[0-9a-f]+\] +\d+ 0x", look)
+    frames = re.findall(r"\d+ frames \(\d+ max\), \d+ maptrack frames", look)
+    return int(nodes[1]), len(grants), sorted(frames)
 
 
 def test_a_supervisor_outside_hears_and_tells(
@@ -413,7 +211,7 @@ def test_a_supervisor_outside_hears_and_tells(
         ("start second", {"error": "it runs already"}),
         ("stop nobody", {"error": "there is no such zone"}),
     ]
-    rows = (_PV, replace(_PV, name="second"))
+    rows = (PV, replace(PV, name="second"))
     entries = with_zones(host_entries, *rows)
     *heard, last = supervised(machine, entries, tmp_path / "channel", asked)
     text = str(last["text"])
@@ -430,13 +228,13 @@ def test_launcher_and_xl_start_zones_side_by_side(
     machine: Machine, host_entries: list[Entry], parts: Parts, tmp_path: Path
 ) -> None:
     write_headers(tmp_path)
-    listed = _ROOT / "initramfs" / "host-xl.toml"
+    listed = ROOT / "initramfs" / "host-xl.toml"
     assemble(listed, tmp_path / "xl.cpio", epoch=1, tools=parts.tools)
     both = {entry.name: entry for entry in host_entries}
     both |= {
         entry.name: entry for entry in read_cpio((tmp_path / "xl.cpio").read_bytes(), tmp_path)
     }
-    rows = (_PV, replace(_PV, name="other", by_xl=True))
+    rows = (PV, replace(PV, name="other", by_xl=True))
     text = machine(with_zones(list(both.values()), *rows), "sprout-host ")
     first, other = zone_lines(text)
     assert (first.zone, other.zone) == ("first", "other")
@@ -451,10 +249,10 @@ def test_a_zone_that_fails_is_said_and_the_next_one_started(
     machine: Machine, host_entries: list[Entry]
 ) -> None:
     rows = (
-        replace(_PV, name="none", kernel="/zones/kernels/none"),
-        replace(_PV, name="empty", initramfs="/zones/initramfs/empty.cpio"),
-        replace(_PV, name="large", memory_mib=4096),
-        _PV,
+        replace(PV, name="none", kernel="/zones/kernels/none"),
+        replace(PV, name="empty", initramfs="/zones/initramfs/empty.cpio"),
+        replace(PV, name="large", memory_mib=4096),
+        PV,
     )
     ended = r"sprout-zone (.|\n)*empty ended|empty ended(.|\n)*sprout-zone "
     text = machine(with_zones(host_entries, *rows), ended)
@@ -494,7 +292,7 @@ def test_a_service_that_fails_is_named_and_ends_the_host(
 ) -> None:
     name, source, expected = case
     text = f"#include <stdio.h>\n#include <unistd.h>\nint main(void) {{ {source} }}\n"
-    entries = replaced(host_entries, Entry(name, _PROGRAM, program(tmp_path, text)))
+    entries = replaced(host_entries, Entry(name, PROGRAM, program(tmp_path, text)))
     console = machine(entries)
     assert expected in said(console), console
     assert POWERED_OFF in console
@@ -503,7 +301,7 @@ def test_a_service_that_fails_is_named_and_ends_the_host(
 def test_a_damaged_table_is_named_and_ends_the_host(
     machine: Machine, host_entries: list[Entry]
 ) -> None:
-    table = zones.pack([_PV])
-    text = machine([*host_entries, Entry("zones/table", _FILE, table[:-1])])
+    table = zones.pack([PV])
+    text = machine([*host_entries, Entry("zones/table", FILE, table[:-1])])
     assert said(text) == ["/zones/table: it does not have the rows that it counts"], text
     assert POWERED_OFF in text

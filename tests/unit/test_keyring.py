@@ -208,7 +208,7 @@ class LateSignal(FileMaker):
     """Has a signal arrive in the moment after the step that counts."""
 
     def keep(self) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_signal_after_the_step_waits_for_the_word_and_is_dropped(keys: Path) -> None:

@@ -14,12 +14,12 @@ from sprout.base.run import Output, run
 ROOT = Path(__file__).parents[2]
 
 
-def pytest_on(file: Path, *before: str) -> Output:
+def pytest_on(file: Path, *before: str, after: tuple[str, ...] = ()) -> Output:
     """Run pytest with this suite's own rules on one file."""
     path = f"{ROOT / 'tests'}:{ROOT / 'tests/support'}:{ROOT}"
     words = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "-p", "conftest"]
     words += ["-p", "no:cacheprovider", "--rootdir", str(file.parent), str(file)]
-    return run([*before, *words], cwd=file.parent, env={**os.environ, "PYTHONPATH": path})
+    return run([*before, *words, *after], cwd=file.parent, env={**os.environ, "PYTHONPATH": path})
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,16 @@ def pytest_on(file: Path, *before: str) -> Output:
     ],
     ids=["pass", "fail", "skip", "skipif", "xfail", "xpass", "module"],
 )
-def test_what_does_not_test_fails_the_run(tmp_path: Path, body: str, status: int) -> None:
+@pytest.mark.parametrize("after", [(), ("-n", "2")], ids=["one", "several"])
+def test_what_does_not_test_fails_the_run(
+    tmp_path: Path, body: str, status: int, after: tuple[str, ...]
+) -> None:
     # In capitals above, so that the rule against such words in tests does not find them here.
     for word in ("SKIPIF", "SKIP", "XFAIL"):
         body = body.replace(word, word.lower())
     file = tmp_path / "test_it.py"
     file.write_text(f"import pytest\n{body}\n")
-    output = pytest_on(file)
+    output = pytest_on(file, after=after)
     assert output.status == status, output.stdout.decode()
 
 
