@@ -91,13 +91,18 @@ def test_the_same_image_on_small_and_large_machines(host: Host, memory_mib: int,
     assert 0 < ready.copied < (MOST_COPIED if memory_mib < 4096 else whole + MOST_COPIED)
 
 
-def test_sixteen_zones_become_ready(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, 8, 16])
+def test_several_zones_become_ready(tmp_path: Path, count: int) -> None:
     report = tmp_path / "host.json"
-    words = ("--zones", "16", "--json", report, "--accel", "tcg", "--timeout", "300")
+    words = ("--zones", str(count), "--json", report, "--accel", "tcg", "--timeout", "300")
     output = command("boot", "host", *words)
     assert output.status == 0, output.stderr.decode()
     zones = json.loads(report.read_text())["zones"]
-    assert [zone["name"] for zone in zones] == ["first", *(f"first-{n}" for n in range(2, 17))]
+    more = (f"first-{number}" for number in range(2, count + 1))
+    assert [zone["name"] for zone in zones] == ["first", *more]
+
+
+def test_a_number_of_zones_that_cannot_be_is_refused() -> None:
     for wrong, what in (("65", "65 zones: a host has"), ("0", "--zones: 0 is not")):
         assert_one_error(command("boot", "host", "--zones", wrong), what, status=2)
     assert_one_error(command("boot", "zone", "--zones", "2"), "zone is no host", status=2)

@@ -109,6 +109,6 @@ def test_a_host_whose_store_is_killed_says_so_and_ends(
     wrapper = Entry(name, PROGRAM, program(tmp_path, killer))
     entries = [*replaced(host_entries, wrapper), replace(real, name=f"{name}.real")]
     text = machine(with_zones(entries, ALIVE))
-    assert "xenstored was ended by signal 9" in "\n".join(said(text)), text
+    assert "xenstored ended by signal 9" in "\n".join(said(text)), text
     assert "[alive] alive 1" in text
     assert POWERED_OFF in text

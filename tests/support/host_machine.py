@@ -92,6 +92,24 @@ def looks(text: str) -> list[tuple[str, str]]:
     return found
 
 
+def what_is_kept(look: str) -> tuple[int, int, list[str]]:
+    """Give from a look: nodes of the store, grants that are in use, and the tables' sizes."""
+    nodes = re.search(r"^store: (\d+) nodes$", look, re.MULTILINE)
+    assert nodes is not None, look
+    grants = re.findall(r"\[0x[0-9a-f]+\] +\d+ 0x", look)
+    frames = re.findall(r"\d+ frames \(\d+ max\), \d+ maptrack frames", look)
+    return int(nodes[1]), len(grants), sorted(frames)
+
+
+def least_kept(text: str, starts: int) -> tuple[int, int, list[str]]:
+    """Give the least that was kept after the zone `again` had started so often: it is gone then."""
+    return min(
+        what_is_kept(look)
+        for before, look in looks(text)
+        if before.count("[again] sprout-ready") == starts
+    )
+
+
 def root_of_zone(work: Path) -> bytes:
     """Make a root for a zone that is no initramfs: its init and one program, read-only."""
     root = work / "root"
@@ -130,6 +148,7 @@ def run_host(
     words: str = "",
     extra: tuple[str | Path, ...] = (),
     meanwhile: Callable[[], None] | None = None,
+    limit_s: float = _BOOT_S,
 ) -> str:
     """Run a host until it ends by itself, and give what it wrote on its serial port.
 
@@ -152,7 +171,7 @@ def run_host(
     arguments += ["-append", f"console=com1 com1=115200,8n1 dom0_mem=128M,max:128M {xen}"]
     kernel = f"{parts.kernel} console=hvc0 quiet swiotlb=2048 {words}"
     arguments += ["-initrd", f"{kernel},{initramfs}"]
-    deadline = time.monotonic() + _BOOT_S
+    deadline = time.monotonic() + limit_s
     with started(arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as qemu:
         assert qemu.stdin is not None
         while qemu.poll() is None:
