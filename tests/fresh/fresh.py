@@ -15,6 +15,7 @@ import argparse
 import datetime
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -93,6 +94,8 @@ def run_command(tree: Path, command: str) -> tuple[int, float]:
 
 def main() -> int:
     """Run what was asked for and print a table in Markdown."""
+    # So that who ends this one ends the machine that it started too.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
