@@ -95,17 +95,27 @@ uint64_t clock_wait_ns(void)
     return wait < 0 ? 0 : (uint64_t)wait;
 }
 
-uint64_t clock_instructions(void)
+static uint64_t read_with_block(int64_t (*get)(void))
 {
     void *cpu;
     void **current = hide_cpu(&cpu);
-    int64_t count;
+    int64_t now;
 
     if (cpu != NULL)
         icount_update(cpu);
-    count = icount_get_raw();
+    now = get();
     *current = cpu;
-    return count < 0 ? 0 : (uint64_t)count;
+    return now < 0 ? 0 : (uint64_t)now;
+}
+
+uint64_t clock_instructions(void)
+{
+    return read_with_block(icount_get_raw);
+}
+
+uint64_t clock_now_ns(void)
+{
+    return read_with_block(icount_get);
 }
 
 /* The running slice of instructions ends with this block: QEMU then runs the timers that have become
@@ -139,19 +149,6 @@ unsigned clock_steps(const struct clock_step **list)
 bool clock_truncated(void)
 {
     return truncated;
-}
-
-uint64_t clock_now_ns(void)
-{
-    void *cpu;
-    void **current = hide_cpu(&cpu);
-    int64_t now;
-
-    if (cpu != NULL)
-        icount_update(cpu);
-    now = icount_get();
-    *current = cpu;
-    return now < 0 ? 0 : (uint64_t)now;
 }
 
 uint64_t clock_host_ns(void)
