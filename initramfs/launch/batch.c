@@ -75,9 +75,7 @@ bool batch_begin(void)
 
     batch = (struct batch){.transaction = 0};
     request(XS_TRANSACTION_START, "", "", 0);
-    if (!store_send(batch.requests, batch.used))
-        return false;
-    text = store_answer(&size, &refused);
+    text = store_send(batch.requests, batch.used) ? store_answer(&size, &refused) : NULL;
     errno = EPIPE;
     if (!text || refused)
         return false;

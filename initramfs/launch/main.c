@@ -115,12 +115,13 @@ static int serve(const struct host *host, const struct sprout_zone *rows, size_t
     for (;;) {
         if (poll(polled, 2, -1) < 0 && errno != EINTR)
             return 1;
-        if (polled[1].revents & (POLLERR | POLLHUP))
-            return 1; /* no zone can be served without the store */
-        if (polled[1].revents && store_happened())
-            look_for_ended(host);
         if (polled[0].revents && !take_lines(host, rows, count))
             return 0;
+        /* What was watched may have come before the answer to something that was asked. */
+        if (store_happened())
+            look_for_ended(host);
+        if (store_socket() < 0)
+            return 1; /* no zone can be served without the store */
     }
 }
 

@@ -52,7 +52,7 @@ struct part {
 };
 
 /* In ascending order, none over another, all within `size` bytes: a segment that is not so does not
- * come out of a kernel's build. */
+ * come out of a kernel's build. What lies between two is no part of the kernel. */
 static size_t read_parts(const struct file *kernel, uint64_t size, struct part *parts)
 {
     const Elf64_Ehdr *header = kernel->data;
@@ -69,7 +69,8 @@ static size_t read_parts(const struct file *kernel, uint64_t size, struct part *
     for (size_t i = 0; i < header->e_phnum; i++) {
         uint64_t at = table[i].p_paddr;
 
-        if (table[i].p_type != PT_LOAD || table[i].p_memsz == 0)
+        /* As libelf judges, which says where the first one lies. */
+        if (table[i].p_type != PT_LOAD || (table[i].p_flags & (PF_R | PF_W | PF_X)) == 0)
             continue;
         if (count == 0)
             first = at;
@@ -168,7 +169,8 @@ bool place(const struct launch *launch, struct xc_dom_image *image, const struct
     if (wishes->virt_base != UNSET_ADDR)
         image->virt_alloc_end = wishes->virt_base;
     errno = EINVAL;
-    if (!wishes->unmapped_initrd) /* as every Linux since 2.6.35 has it (XEN_ELFNOTE_MOD_START_PFN) */
+    /* Every paravirtualised Linux has it so (XEN_ELFNOTE_MOD_START_PFN); to others it is nothing. */
+    if (image->container_type == XC_DOM_PV_CONTAINER && !wishes->unmapped_initrd)
         return failed("its kernel wants its initramfs mapped");
     if (!place_kernel(image, kernel) || !place_tables(launch, image))
         return false;

@@ -32,20 +32,26 @@ def row(text: str, zone: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line.split()[:1] == [zone]]
 
 
+def share_of(zone: str, early: str, late: str) -> float:
+    """Give the part of a processor that Xen says the zone had between two looks."""
+    (began, begins), (ended, ends) = (
+        (int(look.split("uptime: ")[1].split()[0]), row(look, zone)[0]) for look in (early, late)
+    )
+    return round((float(ends[-1]) - float(begins[-1])) * 1000 / (ended - began), 2)
+
+
 def test_limits_are_in_force_inside_and_in_xen(
     machine: Machine, host_entries: list[Entry], parts: Parts, tmp_path: Path
 ) -> None:
-    free = replace(PV, name="free", cmdline="quiet -- /bin/limits")
-    held = replace(
-        free, name="held", memory_mib=96, vcpus=2, cpus=(1,), weight=512, cap=30, after=(0,)
-    )
+    free = replace(PV, name="free", memory_mib=48, cpus=(0,), cmdline="quiet -- /bin/limits")
+    held = replace(free, name="held", memory_mib=96, vcpus=2, cpus=(1,), weight=512, cap=30)
     asked = [
         ("console free", Said("processors: 1")),
         ("console held", Said("processors: 2")),
         ("console free", Said("looked")),
         ("console held", Said("looked")),
         ("list", {"done": "list"}),
-        ("", 10.0),
+        ("", 18.0),
     ]
     *heard, last = supervised(
         machine,
@@ -56,13 +62,17 @@ def test_limits_are_in_force_inside_and_in_xen(
     )
     text = str(last["text"])
     assert (number(text, "free", "processors"), number(text, "held", "processors")) == (1, 2)
-    assert 64 - 24 < number(text, "free", "memory") <= 64
+    assert 48 - 24 < number(text, "free", "memory") <= 48
     assert 96 - 24 < number(text, "held", "memory") <= 96
-    # It gets 30 % of a processor; what else runs takes from both.
-    shares = [number(text, zone, "thousands") for zone in ("free", "held")]
-    print(f"thousands of steps: {shares}")
-    assert 0.15 < shares[1] / shares[0] < 0.5
-    (_before, look) = looks(text)[-1]
+    # Both run at the same time, each on a processor of its own: one gets 30 % of it at most, by
+    # Xen's account, and comes less far. How far depends on what else this machine does.
+    steps = [number(text, zone, "thousands") for zone in ("free", "held")]
+    found = [look for before, look in looks(text) if before.count("looked") == 2]
+    early, look = found[0], found[-1]
+    shares = [share_of(zone, early, look) for zone in ("free", "held")]
+    print(f"thousands of steps {steps}, shares by Xen {shares}")
+    assert steps[1] < steps[0]
+    assert 0.15 < shares[1] < 0.4 < shares[0]
     # What the host's init and the launcher say is what Xen's own tool says.
     states = {line["zone"]: line["state"] for line in heard if "state" in line}
     assert states == {"free": "ready", "held": "ready"}
@@ -73,5 +83,5 @@ def test_limits_are_in_force_inside_and_in_xen(
     assert [words[-3:-2] or words for words in vcpus] == [["1"], ["1"]], vcpus
     assert share[-2:] == ["512", "30"]
     (first, _vcpu, share) = row(look, "free")
-    assert (first[2:4], share[-2:]) == (["64", "1"], ["256", "0"])
+    assert (first[2:4], share[-2:]) == (["48", "1"], ["256", "0"])
     assert POWERED_OFF in text

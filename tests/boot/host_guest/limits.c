@@ -1,4 +1,4 @@
-/* What a zone has, as it sees it: processors, memory, and how far it comes in two seconds. */
+/* What a zone has, as it sees it: processors, memory, and how far it comes in ten seconds. */
 #include <stdio.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -22,11 +22,11 @@ int main(void)
     sysinfo(&info);
     printf("processors: %ld\n", sysconf(_SC_NPROCESSORS_ONLN));
     printf("memory: %lu\n", (unsigned long)(info.totalram * info.mem_unit >> 20));
-    for (begun = seconds(); seconds() - begun < 2; thousands++)
+    for (begun = seconds(); seconds() - begun < 10; thousands++)
         for (steps = 0; steps < 1000; steps++)
             ;
     printf("thousands: %lu\nlooked\n", thousands);
     fflush(stdout);
-    for (;;)
-        pause();
+    for (;;) /* as much as it gets, for who looks from outside */
+        steps++;
 }

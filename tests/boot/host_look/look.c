@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 struct message {
@@ -59,12 +60,15 @@ static void run(const char *first, const char *second)
 
 static void look(void)
 {
+    struct timespec now;
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/run/xenstored/socket"};
 
     store = socket(AF_UNIX, SOCK_STREAM, 0);
     if (store < 0 || connect(store, (struct sockaddr *)&address, sizeof(address)) < 0)
         return;
+    clock_gettime(CLOCK_MONOTONIC, &now);
     printf("look begins\n");
+    printf("uptime: %lld ms\n", (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000);
     printf("store: %u nodes\n", count("/"));
     close(store);
     run("list", NULL);
