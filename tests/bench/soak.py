@@ -55,9 +55,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         entries = with_looks(parts, make_entries(parts, work), work)
-        machine = functools.partial(run_host, parts, work, limit_s=60 + 10 * starts)
+        machine = functools.partial(run_host, parts, work)
         begun = time.monotonic()
-        *heard, last = supervised(machine, with_zones(entries, PV, zone), work / "channel", asked)
+        *heard, last = supervised(
+            machine,
+            with_zones(entries, PV, zone),
+            work / "channel",
+            asked,
+            limit_s=60 + 10 * starts,
+        )
         took = time.monotonic() - begun
     text = str(last["text"])
     free = [int(str(line["free_kib"])) for line in heard if line.get("event") == "memory"]

@@ -179,7 +179,8 @@ def test_fifty_restarts_leave_nothing_behind(
         *(*pause, start, ("list", {"done": "list"})),
     ]
     entries = with_zones(with_looks(parts, host_entries, tmp_path), PV, zone)
-    *heard, last = supervised(machine, entries, tmp_path / "channel", asked)
+    channel = tmp_path / "channel"
+    *heard, last = supervised(machine, entries, channel, asked, limit_s=900)
     text = str(last["text"])
     free = [int(str(line["free_kib"])) for line in heard if line.get("event") == "memory"]
     assert max(free[:5]) == max(free[5:]), text

@@ -240,6 +240,7 @@ def supervised(
     asked: Asked,
     *,
     extra: tuple[str, ...] = (),
+    limit_s: float = _BOOT_S,
 ) -> list[Line]:
     """Boot a host with a channel; give what is heard there, and last the console as "text".
 
@@ -287,5 +288,6 @@ def supervised(
             *("-device", "virtserialport,chardev=channel,name=org.sprout.zones"),
         ),
         meanwhile=ask,
+        limit_s=limit_s,
     )
     return [*heard, {"text": text}]
