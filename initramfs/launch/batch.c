@@ -1,7 +1,7 @@
 /* A transaction of the store whose requests are sent together.
  *
- * libxenstore waits for the answer to each: two changes of program and four calls of the kernel for
- * a node, of which a zone has forty.
+ * libxenstore waits for the answer to each: two changes of program and several calls of the kernel
+ * for a request, of which a zone without devices has two dozen.
  */
 #include <errno.h>
 #include <stdlib.h>

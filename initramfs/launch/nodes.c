@@ -52,7 +52,7 @@ static void put_number(const struct writer *writer, const char *name, uint64_t v
 /* Makes a folder that the zone may read, or have as its own; what is made in it is so too. */
 static void folder_at(const struct writer *writer, const char *path, enum access access)
 {
-    char list[2 * MAX_VALUE_BYTES];
+    char list[2 * MAX_VALUE_BYTES]; /* each permission with its NUL */
     int size = access == READS ? snprintf(list, sizeof(list), "n%u%cr%u", HOST, 0, writer->domain)
                                : snprintf(list, sizeof(list), "n%u", writer->domain);
 

@@ -13,45 +13,29 @@ import functools
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT), str(ROOT / "tests/support")]
 
-from commands import built  # noqa: E402
 from host_machine import (  # noqa: E402
+    AGAIN,
     PV,
-    Parts,
+    built_parts,
     least_kept,
     make_entries,
+    restarts,
     run_host,
     supervised,
     with_looks,
     with_zones,
 )
 
-from sprout.format.zones import Disk, Nic  # noqa: E402
-
 
 def main() -> int:
     """Run it and print a table."""
     starts = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    parts = Parts(
-        hypervisor=built("xen-kernel", "image"),
-        kernel=built("host-kernel", "elf"),
-        zone_kernel=built("zone-kernel", "elf"),
-        tools=built("xen-tools", "tools.tar"),
-    )
-    zone = replace(
-        PV,
-        name="again",
-        disks=(Disk("xvda", "/disks/a", writable=True),),
-        nics=(Nic("br0", "00:16:3e:00:00:01"),),
-    )
-    stop, start = ("stop again", ("again", "ended")), ("start again", ("again", "ready"))
-    pause = [("", 9.0), *([("memory", (None, "memory"))] * 5)]
-    asked = [stop, start, stop, *pause, *((start, stop) * starts), *pause]
+    parts, asked = built_parts(), restarts(starts)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         entries = with_looks(parts, make_entries(parts, work), work)
@@ -59,7 +43,7 @@ def main() -> int:
         begun = time.monotonic()
         *heard, last = supervised(
             machine,
-            with_zones(entries, PV, zone),
+            with_zones(entries, PV, AGAIN),
             work / "channel",
             asked,
             limit_s=60 + 10 * starts,

@@ -6,20 +6,14 @@ import functools
 from pathlib import Path
 
 import pytest
-from commands import built
-from host_machine import Machine, Parts, make_entries, run_host
+from host_machine import Machine, Parts, built_parts, make_entries, run_host
 
 from sprout.initramfs.cpio import Entry
 
 
 @pytest.fixture(scope="session")
 def parts() -> Parts:
-    return Parts(
-        hypervisor=built("xen-kernel", "image"),
-        kernel=built("host-kernel", "elf"),
-        zone_kernel=built("zone-kernel", "elf"),
-        tools=built("xen-tools", "tools.tar"),
-    )
+    return built_parts()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from host_machine import (
+    AGAIN,
     FILE,
     POWERED_OFF,
     PROGRAM,
@@ -20,6 +21,7 @@ from host_machine import (
     least_kept,
     program,
     replaced,
+    restarts,
     said,
     supervised,
     with_looks,
@@ -163,22 +165,12 @@ def test_a_zone_has_its_root_on_a_disk_and_keeps_what_it_writes(
 def test_fifty_restarts_leave_nothing_behind(
     machine: Machine, host_entries: list[Entry], parts: Parts, tmp_path: Path
 ) -> None:
-    zone = replace(
-        PV,
-        name="again",
-        disks=(Disk("xvda", "/disks/a", writable=True),),
-        nics=(Nic("br0", "00:16:3e:00:00:01"),),
-    )
-    # The first start makes the bridge and what else stays. It is looked at while the zone is not
-    # there, more than once: Xen gives back the last of a domain a little after its end.
-    stop, start = ("stop again", ("again", "ended")), ("start again", ("again", "ready"))
-    pause = [("", 9.0), *([("memory", (None, "memory"))] * 5)]
     asked = [
-        *(stop, start, stop, *pause),
-        *((start, stop) * 50),
-        *(*pause, start, ("list", {"done": "list"})),
+        *restarts(50),
+        ("start again", ("again", "ready")),
+        ("list", {"done": "list"}),
     ]
-    entries = with_zones(with_looks(parts, host_entries, tmp_path), PV, zone)
+    entries = with_zones(with_looks(parts, host_entries, tmp_path), PV, AGAIN)
     channel = tmp_path / "channel"
     *heard, last = supervised(machine, entries, channel, asked, limit_s=900)
     text = str(last["text"])

@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from commands import built
+
 from sprout.base.run import check, started
 from sprout.format import ready, zones
-from sprout.format.zones import Zone
+from sprout.format.zones import Disk, Nic, Zone
 from sprout.initramfs.assemble import assemble, write_headers
 from sprout.initramfs.compile import compile_program
 from sprout.initramfs.cpio import Entry, read_cpio, write_cpio
@@ -40,6 +42,16 @@ class Parts:
     kernel: Path
     zone_kernel: Path
     tools: Path
+
+
+def built_parts() -> Parts:
+    """Build them with the real command."""
+    return Parts(
+        hypervisor=built("xen-kernel", "image"),
+        kernel=built("host-kernel", "elf"),
+        zone_kernel=built("zone-kernel", "elf"),
+        tools=built("xen-tools", "tools.tar"),
+    )
 
 
 def make_entries(parts: Parts, work: Path) -> list[Entry]:
@@ -231,6 +243,24 @@ class Said:
 
 
 Asked = Sequence[tuple[str, object]]
+
+AGAIN = replace(
+    PV,
+    name="again",
+    disks=(Disk("xvda", "/disks/a", writable=True),),
+    nics=(Nic("br0", "00:16:3e:00:00:01"),),
+)
+
+
+def restarts(starts: int) -> list[tuple[str, object]]:
+    """Give what is asked to start and stop the zone `again` so often, after twice to begin with.
+
+    The first start makes the bridge and what else stays. It is looked at while the zone is not
+    there, more than once: Xen gives back the last of a domain a little after its end.
+    """
+    stop, start = ("stop again", ("again", "ended")), ("start again", ("again", "ready"))
+    pause = [("", 9.0), *([("memory", (None, "memory"))] * 5)]
+    return [stop, start, stop, *pause, *((start, stop) * starts), *pause]
 
 
 def supervised(

@@ -283,8 +283,8 @@ static void on_exit_of_qemu(qemu_plugin_id_t id, void *user)
     (void)id, (void)user;
     fprintf(out, "sprout-counter 3\n");
     fprintf(out, "state %d %d %d %d\n", ended, where->kernel_seen, where->kernel_fits,
-            tree_truncated() || stack_truncated() || clock_truncated() || image_truncated() || phases_truncated() ||
-                too_many_cpus);
+            tree_truncated() || stack_truncated() || clock_truncated() || image_truncated() ||
+                phases_truncated() || too_many_cpus);
     fprintf(out, "at %" PRIx64 " %" PRIx64 "\n", where->kernel_slide, where->first_user);
     phases_write(out);
     for (unsigned index = 1; index < image_count(); index++) {
