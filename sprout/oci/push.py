@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sprout.oci import cosign
+from sprout.oci import attest, cosign
 from sprout.oci.keys import PublicKey
 from sprout.oci.layout import Layout
 from sprout.oci.layout_sign import kept_referrers
 from sprout.oci.model import Descriptor, Index, describe
 from sprout.oci.remote import Remote
+from sprout.oci.sending import Sending
 
 if TYPE_CHECKING:
     from sprout.signing.signer import Signer
@@ -74,7 +75,7 @@ def push(
     """
 
     def one(row: Descriptor) -> int:
-        sent = remote.send_blob(row, layout.regular(row), mount=mount)
+        sent = remote.send_blob(row, lambda: Sending(layout, row), mount=mount)
         advance(row.size)
         return row.size if sent else 0
 
@@ -89,6 +90,9 @@ def push(
         if sign is not None:
             for made in signatures(remote.reference.name, row, *sign):
                 send_made(remote, made, row.digest)
+    if sign is not None:
+        for row, made in attest.signed(layout, root, *sign):
+            send_made(remote, made, row.digest)
     if remote.reference.tag is not None:
         remote.send_manifest(root_data, root.media_type, remote.reference.tag)
     return Sent(root.digest, sum(1 for size in sizes if size), sum(sizes))
