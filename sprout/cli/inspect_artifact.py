@@ -26,7 +26,7 @@ def inspect_artifact(arguments: argparse.Namespace) -> int:
         ]
     else:
         repository = remote(arguments, arguments.file)
-        facts = [_facts(repository, repository.root(), arguments.file)]
+        facts = [_facts(repository, repository.root()[0], arguments.file)]
     if arguments.json:
         print(json.dumps(facts, indent=2))
     else:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sprout.oci import cosign, provenance, sbom
+from sprout.oci import cosign, provenance
 from sprout.oci.keys import PublicKey
 from sprout.oci.layout import Layout
 from sprout.oci.model import (
@@ -29,10 +29,11 @@ from sprout.oci.strict_json import parse_json
 if TYPE_CHECKING:
     from sprout.signing.signer import Signer
 
+SBOM_TYPE = "application/vnd.cyclonedx+json"
 SBOM_PREDICATE = "https://cyclonedx.org/bom"
 # What a policy calls them, and their predicates.
 KINDS = {"provenance": provenance.PREDICATE, "sbom": SBOM_PREDICATE}
-_PREDICATES = {sbom.MEDIA_TYPE: SBOM_PREDICATE, cosign.IN_TOTO: provenance.PREDICATE}
+_PREDICATES = {SBOM_TYPE: SBOM_PREDICATE, cosign.IN_TOTO: provenance.PREDICATE}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def unsigned(evidence: Evidence, root: Descriptor, row: Descriptor) -> tuple[cos
     """Give the referrers of the manifest `row`, below the index `root`, that say what is known."""
     statement = cosign.statement_of(provenance.PREDICATE, evidence.provenance, root, row)
     return (
-        _referrer(row, sbom.MEDIA_TYPE, evidence.sbom),
+        _referrer(row, SBOM_TYPE, evidence.sbom),
         _referrer(row, cosign.IN_TOTO, statement),
     )
 
@@ -76,7 +77,7 @@ def signed(
         for kind, data in _known(layout, row):
             predicate, where = _PREDICATES[kind], f"{layout.path}: {kind} of {row.digest}"
             statement = data
-            if kind == sbom.MEDIA_TYPE:
+            if kind == SBOM_TYPE:
                 bill = parse_json(data, where)
                 statement = cosign.statement_of(predicate, bill, root, row)
             else:

@@ -51,8 +51,7 @@ def choose(remote: Remote, policy: Policy, architecture: str) -> Chosen:
     Raises RefusedError when a demand is not met or something is malformed.
     """
     where = str(remote.reference)
-    root = remote.root()
-    parsed = read_manifest(remote, root, where)
+    root, parsed = remote.root()
     accepted = check_policy(policy, remote, root, parsed, where)
     if isinstance(parsed, Manifest):
         check_manifests(policy, remote, [root], where)

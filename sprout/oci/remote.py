@@ -6,8 +6,7 @@ Nothing that it answers is believed: whatever is named by a digest is hashed her
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote, urljoin
 
@@ -23,6 +22,7 @@ from sprout.oci.model import (
     MAX_MANIFEST_BYTES,
     Descriptor,
     Index,
+    Manifest,
     parse_manifest,
 )
 from sprout.oci.names import Reference
@@ -74,8 +74,8 @@ class Remote:
                 return data, kind
         raise AssertionError
 
-    def root(self) -> Descriptor:
-        """Give the descriptor of what the reference names; its digest was computed here.
+    def root(self) -> tuple[Descriptor, Manifest | Index]:
+        """Give what the reference names; the digest in its descriptor was computed here.
 
         Raises as `manifest` does, and SproutError when there is nothing.
         """
@@ -86,7 +86,7 @@ class Remote:
             )
         data, kind = found
         parsed = parse_manifest(data, str(self.reference), kind or None)
-        return Descriptor(parsed.media_type, digest_of(data), len(data))
+        return Descriptor(parsed.media_type, digest_of(data), len(data)), parsed
 
     def small_blob(self, row: Descriptor, limit: int) -> bytes:
         """Give a blob of at most `limit` bytes, verified; raises as `fetch` does."""
@@ -248,11 +248,11 @@ class Remote:
             if said is not None and said != digest_of(data):
                 raise altered(f"{self.reference.name}: {name}", "the registry stored other bytes")
 
-    def send_referrer(self, data: bytes, row: Descriptor, subject: str) -> None:
-        """Store a manifest that has a subject, where clients look for it.
+    def send_referrer(self, data: bytes, row: Descriptor) -> bool:
+        """Store a manifest that has a subject; False when the registry does not list it itself.
 
-        A registry that does not answer with OCI-Subject has no referrers API: the list under the
-        fallback tag is then ours to keep (distribution-spec 1.1, "Pushing Manifests with Subject").
+        One that does not answer with OCI-Subject has no referrers API, and the list is ours to keep
+        with `list_referrers` (distribution-spec 1.1, "Pushing Manifests with Subject").
         """
         with self.web.ask(
             *("PUT", f"manifests/{row.digest}"),
@@ -260,13 +260,15 @@ class Remote:
             headers={"Content-Type": row.media_type},
             body=data,
         ) as answer:
-            if "OCI-Subject" in answer.headers:
-                return
+            return "OCI-Subject" in answer.headers
+
+    def list_referrers(self, subject: str, rows: Sequence[Descriptor]) -> None:
+        """Add to the list of what refers to `subject`, under its fallback tag."""
         tag = tag_of(subject)
         found = self.manifest(tag)
-        rows = () if found is None else _referrers(found[0], f"{self.reference.name}: {tag}")
-        kept = tuple(old for old in rows if old.digest != row.digest)
-        self.send_manifest(Index((*kept, replace(row))).to_bytes(), INDEX, tag)
+        old = () if found is None else _referrers(found[0], f"{self.reference.name}: {tag}")
+        listed = {row.digest: row for row in (*old, *rows)}
+        self.send_manifest(Index(tuple(listed.values())).to_bytes(), INDEX, tag)
 
 
 def _referrers(data: bytes, where: str) -> tuple[Descriptor, ...]:

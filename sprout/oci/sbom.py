@@ -32,7 +32,6 @@ from packageurl import PackageURL
 
 from sprout.oci.digest import digest_of
 
-MEDIA_TYPE = "application/vnd.cyclonedx+json"
 # Where the same components get the same serial number; drawn once at random.
 _NAMESPACE = uuid.UUID("6f3b8a52-6d5c-4c0b-9a43-5d1d6f0e8c71")
 

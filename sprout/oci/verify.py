@@ -63,8 +63,7 @@ def list_remote(remote: Remote, policy: Policy) -> Listed:
     Raises RefusedError, or SproutError when the registry does not answer.
     """
     where = str(remote.reference)
-    root = remote.root()
-    parsed = read_manifest(remote, root, where)
+    root, parsed = remote.root()
     accepted = check_policy(policy, remote, root, parsed, where)
     rows = parsed.manifests if isinstance(parsed, Index) else ()
     check_manifests(policy, remote, rows or (root,), where)

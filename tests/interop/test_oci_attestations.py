@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def test_carried_away_it_verifies_without_a_network(
     assert output.status == 0, output.stderr.decode()
     check(["tar", "-C", tmp_path / "zone", "-cf", tmp_path / "zone.tar", "."], "tar")
     for place in (tmp_path / "zone", tmp_path / "zone.tar"):
-        offline: list[str | Path] = ["unshare", "-rn", ROOT / ".venv/bin/python", "-m", "sprout"]
+        offline: list[str | Path] = ["unshare", "-rn", sys.executable, "-m", "sprout"]
         judge = run([*offline, "verify", place, *policy], cwd=ROOT, timeout=60)
         assert judge.status == 0, judge.stderr.decode()
         assert b"  accepted\n" in judge.stdout

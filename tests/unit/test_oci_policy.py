@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 from commands import Sprout, assert_one_error
-from oci_content import EcSigner, signer
+from oci_content import EcSigner, flipped, signer
 from packaging.version import Version
 
 from sprout.base.errors import SproutError
 from sprout.oci import cosign
-from sprout.oci.attest import KINDS, SBOM_PREDICATE, Evidence
+from sprout.oci.attest import KINDS, SBOM_PREDICATE, SBOM_TYPE, Evidence
 from sprout.oci.definition import Definition, FileRow
 from sprout.oci.digest import digest_of
 from sprout.oci.keys import TrustedKey
 from sprout.oci.layout import Layout, open_layout
 from sprout.oci.layout_sign import sign_layout
 from sprout.oci.minimum import read_minimum, sign_minimum
-from sprout.oci.model import IMAGE, VERSION, Descriptor, Index
+from sprout.oci.model import IMAGE, VERSION, Descriptor, Index, Manifest
 from sprout.oci.pack import pack
 from sprout.oci.policy import load_policy
 from sprout.oci.provenance import PREDICATE, SOURCE, Material, provenance
@@ -171,6 +171,35 @@ def test_wrong_bills(
     with pytest.raises(RefusedError) as error:
         judged(open_layout(layout.path), 'require = ["sbom"]\n')
     assert error.value.why is why
+
+
+def test_every_flipped_blob_is_refused(tmp_path: Path) -> None:
+    """Also of signatures, bills and provenance.
+
+    What nobody signed may be anything, and so may what vouches for one architecture alone, as who
+    pulls that one by its digest wants it: the index is vouched for.
+    """
+    layout = packed(tmp_path / "a")
+    root, unused = layout.root("kernel"), set()
+    for row in layout.index.manifests:
+        manifest = layout.manifest(row)[1]
+        if not isinstance(manifest, Manifest) or manifest.subject is None:
+            continue
+        alone = row.annotations.get(cosign.PREDICATE_NOTE) == cosign.SIGNED
+        alone = alone and manifest.subject.digest != root.digest
+        if alone or row.artifact_type in (SBOM_TYPE, cosign.IN_TOTO):
+            unused.add(manifest.layers[0].digest)
+    paths = list((tmp_path / "a/blobs/sha256").iterdir())
+    assert len(paths) > 20
+    for path in paths:
+        data = path.read_bytes()
+        path.write_bytes(flipped(data))
+        if f"sha256:{path.name}" in unused:
+            judged(layout, ALL)
+        else:
+            with pytest.raises(RefusedError):
+                judged(layout, ALL)
+        path.write_bytes(data)
 
 
 @pytest.mark.parametrize(
