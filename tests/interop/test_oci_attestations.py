@@ -14,7 +14,7 @@ import pytest
 from commands import ROOT, Sprout, assert_one_error
 from cyclonedx.schema import SchemaVersion, _res
 from keyrings import make_keyring, secret_file
-from oci_content import signed_artifact, signer
+from oci_content import Content, signed_artifact, signer
 from oci_debian13 import debian13_programs
 from oci_registry import Registry, running
 from oci_server import Handler, serving
@@ -262,3 +262,26 @@ def test_list_of_referrers_comes_in_pages(sprout: Sprout, tmp_path: Path) -> Non
         assert_one_error(sprout(*words), "goes on elsewhere", status=3)
         elsewhere[0] = "?page=3"
         assert_one_error(sprout(*words), "more than 4 pages", status=3)
+
+
+def test_registry_that_lists_referrers_itself(sprout: Sprout, work: Path, tmp_path: Path) -> None:
+    """Pushed to a registry of version 1.1: it keeps the lists, and no fallback tag is made."""
+    content = Content()
+    with serving(content, tmp_path) as server:
+        key = ("--key", work / "release", "--passphrase-file", work / "pass")
+        send = ("push", work / "layout", server.reference, *key, "--only", "kernel")
+        output = sprout(*send, "--ca", server.authority)
+        assert output.status == 0, output.stderr.decode()
+        assert set(content.tags) == {"1"} | {
+            f"{digest.replace(':', '-')}.sig" for digest in content.referrers
+        }
+        # Of the index: a signature, SBOM and provenance; of the manifest: both unsigned as well.
+        assert sorted(len(rows) for rows in content.referrers.values()) == [3, 5]
+        words = ("--policy", work / "policy.toml", "-o", tmp_path / "out", "--ca", server.authority)
+        output = sprout("pull", server.reference, *words)
+        assert output.status == 0, output.stderr.decode()
+        sent = [path for path in server.paths if path.startswith("PUT") and "/blobs/" in path]
+        again = sprout(*send, "--ca", server.authority)
+        assert b": 0 blobs, 0 bytes sent" in again.stdout
+        assert len(sent) == len([path for path in server.paths if "/blobs/uploads/1" in path])
+    assert (tmp_path / "out/kernel/image").is_file()
