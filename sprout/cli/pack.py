@@ -18,7 +18,7 @@ from sprout.build.driver import build
 from sprout.build.graph import load_graph
 from sprout.cli.build import add_settings, settings
 from sprout.cli.where import chosen_tree
-from sprout.oci.definition import load_definitions
+from sprout.oci.definition import load_definitions, present
 from sprout.oci.pack import ARCHITECTURES, pack
 
 _MAX_CONFIG_BYTES = 4 << 20
@@ -41,11 +41,14 @@ def execute(arguments: argparse.Namespace) -> int:
     if name not in tree.images:
         known = ", ".join(tree.images)
         raise UsageError(f"{name}: no such image", f"Images in images.toml: {known}.")
-    status = build(tree, [f"{name}-disk"], settings(arguments))
+    image = tree.images[name]
+    # Only a kernel with modules has the second one.
+    wanted = {f"{name}-disk", f"{image.flavor}-addons"}
+    steps = load_graph(tree, settings(arguments)).steps
+    status = build(tree, [step for step in steps if step in wanted], settings(arguments))
     if status != 0:
         return status
     graph = load_graph(tree, settings(arguments))
-    image = tree.images[name]
     kernel = graph.steps[f"{image.flavor}-kernel"].directory
     config = read_bounded(kernel / "config", _MAX_CONFIG_BYTES)
     facts = json.loads(read_bounded(kernel / "metadata.json", _MAX_METADATA_BYTES))
@@ -65,11 +68,14 @@ def execute(arguments: argparse.Namespace) -> int:
         "image": graph.steps[f"{name}-image"].files()[0],
         "disk": graph.steps[f"{name}-disk"].files()[0],
     }
+    if f"{image.flavor}-addons" in graph.steps:
+        sources["addons"] = graph.steps[f"{image.flavor}-addons"].files()[0]
+        sources["sdk"] = kernel / "sdk.tar.gz"
     target = arguments.output or tree.build / f"{name}-oci"
     if target.exists() and any(target.iterdir()) and not (target / "oci-layout").is_file():
         raise SproutError(f"{target}: is there and is no layout", "Name another place.")
     definitions = load_definitions(tree.root / "oci" / "artifacts.toml", words)
-    packed = pack(target, definitions, {ARCHITECTURES[facts["arch"]]: sources})
+    packed = pack(target, present(definitions, sources), {ARCHITECTURES[facts["arch"]]: sources})
     if arguments.json:
         print(json.dumps([vars(row) for row in packed], indent=2))
     else:
