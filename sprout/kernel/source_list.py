@@ -27,7 +27,10 @@ _BESIDE_VMLINUX = ("init/version-timestamp.o", ".vmlinux.export.o")
 
 @dataclass(frozen=True)
 class _Trees:
-    """Where a path can lead that a compiler was given: the source tree, or the build directory."""
+    """Where a path can lead that a compiler was given: the source tree, or the build directory.
+
+    A relative one is of the build directory, else of `directory`, which make was called for.
+    """
 
     source: Path
     directory: Path
@@ -35,17 +38,15 @@ class _Trees:
 
     def place(self, name: str) -> tuple[Path, str] | None:
         """Give the tree and the path in it; None for a file of the compiler's own."""
-        candidates = [Path(name)]
-        if not Path(name).is_absolute():
-            here = self.out / name
-            candidates = [here if here.exists() else self.directory / name, here]
-        for candidate in candidates:
-            path = Path(os.path.normpath(candidate))
-            for tree in (self.source, self.out):
-                # Makefiles name a tree with or without the symbolic links on the way to it.
-                for top in (tree, tree.resolve()):
-                    if path.is_relative_to(top) and (path.exists() or tree == self.out):
-                        return tree, str(path.relative_to(top))
+        path, there = self.out / name, self.directory / name
+        if there.exists() and not path.exists():
+            path = there
+        path = Path(os.path.normpath(path))
+        for tree in (self.out, self.source):
+            # Makefiles name a tree with or without the symbolic links on the way to it.
+            for top in (tree, tree.resolve()):
+                if path.is_relative_to(top):
+                    return tree, str(path.relative_to(top))
         return None
 
 

@@ -175,6 +175,12 @@ def test_note_that_says_something_else_is_refused(
         tree.listed()
 
 
+def test_source_that_is_gone_is_an_error(tree: Tree) -> None:
+    (tree.source / "part.c").unlink()
+    with pytest.raises(SproutError, match=r"part\.c: cannot be read"):
+        tree.listed()
+
+
 def test_note_is_read_within_bounds(tree: Tree) -> None:
     note = tree.note("boot/boot.o", "gcc " + "x" * (4 << 20))
     with pytest.raises(SproutError, match="longer than"):
