@@ -65,7 +65,8 @@ def test_nothing_is_listed_of_an_option_that_is_off(kernel: str) -> None:
     tree, config, sources = trees(kernel)[0], configuration(kernel), listed(kernel)
     rules: list[tuple[str, str]] = []
     for makefile in sorted({(tree / file).parent / "Makefile" for file in sources}):
-        if makefile.is_file():
+        # bzImage's own code includes files of lib/ to unpack the kernel, whatever is on in it.
+        if makefile.is_file() and not makefile.is_relative_to(tree / "lib"):
             folder = str(makefile.parent.relative_to(tree))
             text = makefile.read_text()
             rules += [(f"{folder}/{name}.c", option) for option, name in _RULE.findall(text)]
@@ -73,10 +74,10 @@ def test_nothing_is_listed_of_an_option_that_is_off(kernel: str) -> None:
     times = Counter(file for file, _ in rules)
     tied = {file: option for file, option in rules if times[file] == 1}
     found = {file: option for file, option in tied.items() if file in sources}
-    assert len(found) > 150
+    assert len(found) > 100
     assert not [file for file, option in found.items() if config.get(option) != "y"]
     off = [file for file, option in tied.items() if config.get(option) is None]
-    assert len(off) > 150
+    assert len(off) > 1000
     assert not sources.keys() & set(off)
 
 
