@@ -16,6 +16,8 @@ packages=(
     libyajl-dev uuid-dev zlib1g-dev acpica-tools perl
     # verifying what kernel.org signs
     gpgv gpg gpg-agent
+    # what is made of a kernel's modules
+    kmod squashfs-tools
     # boot stub and first user space
     clang lld musl-dev
     # disks
@@ -24,7 +26,7 @@ packages=(
     qemu-system-x86 ovmf
     # tests: clang's sanitizers (below), other people's tools that must accept what we make
     git cpio sbsigntool osslsigncode efitools softhsm2 openssl systemd-boot-efi dosfstools e2fsprogs
-    squashfs-tools docker-registry skopeo
+    docker-registry skopeo
 )
 
 fail() {

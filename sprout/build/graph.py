@@ -11,7 +11,7 @@ from sprout.base.errors import SproutError, UsageError
 from sprout.build.artifacts import HypervisorParts, Ingredients, lay_out_image
 from sprout.build.cache import Cache, cache_root
 from sprout.build.code import code_digest
-from sprout.build.kernel_steps import compiled_steps, load_compiled_flavor, store
+from sprout.build.kernel_steps import addons_step, compiled_steps, load_compiled_flavor, store
 from sprout.build.memo import Memo
 from sprout.build.step import Step
 from sprout.build.steps import digests, make_step
@@ -106,6 +106,8 @@ def load_graph(tree: Tree, settings: Settings) -> Graph:
             for step, order in compiled_steps(tree, flavor, settings.jobs, memo):
                 orders[step.name] = order
                 _add(steps, step)
+                if flavor.kind == "linux" and flavor.has_modules():
+                    _add(steps, addons_step(tree, step, flavor, memo))
         _add_initramfs(tree, image, steps, memo)
         _add(steps, _image_step(tree, image, steps, memo))
         _add(steps, _disk_step(tree, image, steps, memo))

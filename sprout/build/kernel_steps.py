@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,8 +16,8 @@ from sprout.build.step import Step
 from sprout.build.steps import digests, make_step
 from sprout.build.toolchain import toolchain_digest
 from sprout.build.tree import Tree
+from sprout.kernel import addons, xen, xen_tools
 from sprout.kernel import build as linux
-from sprout.kernel import xen, xen_tools
 from sprout.kernel.fetch import Store, locked_pin
 from sprout.kernel.flavor import Flavor, load_flavor
 from sprout.kernel.kbuild import job_count
@@ -35,7 +35,7 @@ class _Recipe:
     """How a step compiles: what it is called, its files, its programs, its module, its function."""
 
     what: str
-    outputs: Sequence[str]
+    outputs: Callable[[Flavor], Sequence[str]]
     programs: Sequence[str]
     module: str
     build: _Build
@@ -94,12 +94,20 @@ def _order(tree: Tree, flavor: Flavor, name: str) -> Order:
     return Order(flavor, source, locked_pin(tree.root, store(), source), tree.epoch)
 
 
-_LINUX = _Recipe("kernel", linux.OUTPUTS, linux.PROGRAMS, "sprout.kernel.build", linux.build_kernel)
+def _always(outputs: Sequence[str]) -> Callable[[Flavor], Sequence[str]]:
+    return lambda _flavor: outputs
+
+
+_LINUX = _Recipe("kernel", linux.outputs, linux.PROGRAMS, "sprout.kernel.build", linux.build_kernel)
 _HYPERVISOR = _Recipe(
-    "kernel", xen.OUTPUTS, xen.PROGRAMS, "sprout.kernel.xen", xen.build_hypervisor
+    "kernel", _always(xen.OUTPUTS), xen.PROGRAMS, "sprout.kernel.xen", xen.build_hypervisor
 )
 _TOOLS = _Recipe(
-    "tools", xen_tools.OUTPUTS, xen_tools.PROGRAMS, "sprout.kernel.xen_tools", xen_tools.build_tools
+    "tools",
+    _always(xen_tools.OUTPUTS),
+    xen_tools.PROGRAMS,
+    "sprout.kernel.xen_tools",
+    xen_tools.build_tools,
 )
 
 
@@ -122,4 +130,19 @@ def _step(tree: Tree, order: Order, recipe: _Recipe, jobs: int | None, memo: Mem
         log = tree.build / "log" / f"{name}.log"
         recipe.build(order, store(), out, jobs=job_count(jobs), log=log)
 
-    return make_step(tree, name, recipe.outputs, parts, make)
+    return make_step(tree, name, recipe.outputs(flavor), parts, make)
+
+
+def addons_step(tree: Tree, kernel: Step, flavor: Flavor, memo: Memo) -> Step:
+    """Give the step that makes a file system of the modules of `flavor`, which `kernel` builds."""
+    parts = {
+        "kernel": kernel.key,
+        "tools": toolchain_digest(addons.PROGRAMS, memo),
+        "code": code_digest("sprout.kernel.addons", memo),
+    }
+
+    def make(out: Path) -> None:
+        addons.make_addons(kernel.directory, out / addons.OUTPUTS[0], epoch=tree.epoch)
+
+    name = f"{flavor.name}-addons"
+    return make_step(tree, name, addons.OUTPUTS, parts, make, needs=[kernel.name])

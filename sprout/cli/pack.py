@@ -10,34 +10,27 @@ Named FILE.tar, the layout is an archive, for who has no registry: sign it with 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
-import re
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.x509 import Certificate
+
 from sprout.base.errors import SproutError, UsageError
-from sprout.base.files import read_bounded, scratch_prefix
-from sprout.base.table import load_table
-from sprout.build import origins, signed
+from sprout.base.files import scratch_prefix
+from sprout.build import signed
 from sprout.build.driver import build
-from sprout.build.graph import Graph, load_graph
+from sprout.build.graph import load_graph
+from sprout.build.packing import gather, targets
 from sprout.cli.build import add_settings, settings
 from sprout.cli.where import chosen_tree
 from sprout.oci.archive import write_archive
-from sprout.oci.attest import Evidence
-from sprout.oci.definition import Definition, load_definitions
 from sprout.oci.layout import is_layout, open_layout
 from sprout.oci.layout_sign import sign_layout
-from sprout.oci.pack import ARCHITECTURES, pack
+from sprout.oci.pack import pack
 from sprout.signing.certificates import public_key
 from sprout.signing.keyring import open_signer, public, resolve
-
-_MAX_CONFIG_BYTES = 4 << 20
-_MAX_METADATA_BYTES = 1 << 20
-_URI = re.compile(r"[a-z][a-z0-9+.-]{0,31}:[!-~]{1,400}")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -82,10 +75,16 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.key is not None:
         signer = open_signer(resolve(arguments.key), "artifact", arguments.passphrase_file)
         sign = (signer, public_key(signer.certificate, arguments.key))
-    status = build(tree, [f"{name}-disk"], settings(arguments))
+    chosen = settings(arguments)
+    status = build(tree, targets(load_graph(tree, chosen), name), chosen)
     if status != 0:
         return status
-    packing = _gather(load_graph(tree, settings(arguments)), name, arguments)
+    graph = load_graph(tree, chosen)
+    keys: list[Certificate] = []
+    if arguments.signed_by is not None:
+        shared = public(resolve(arguments.signed_by))
+        keys = [shared.certificate(role) for role in signed.roles(graph, name)]
+    packing = gather(graph, name, arguments.builder, keys)
     with ExitStack() as stack:
         folder = target
         if target.suffix == ".tar":
@@ -109,63 +108,6 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class _Packing:
-    """What is packed, for one architecture: files by their source's name, evidence by kind."""
-
-    architecture: str
-    definitions: list[Definition]
-    sources: dict[str, Path | bytes]
-    evidence: dict[str, Evidence]
-
-
-def _gather(graph: Graph, name: str, arguments: argparse.Namespace) -> _Packing:
-    tree, image = graph.tree, graph.tree.images[name]
-    kernel = graph.steps[f"{image.flavor}-kernel"]
-    config = read_bounded(kernel.directory / "config", _MAX_CONFIG_BYTES)
-    facts = json.loads(read_bounded(kernel.directory / "metadata.json", _MAX_METADATA_BYTES))
-    if facts["arch"] not in ARCHITECTURES:
-        raise SproutError(f"{name}: no artifact is made for {facts['arch']}", "Pack another image.")
-    steps = {
-        "kernel": kernel,
-        "config.gz": kernel,
-        "metadata": kernel,
-        "initramfs": graph.steps[f"{image.initramfs}-initramfs"],
-        "image": graph.steps[f"{name}-image"],
-        "disk": graph.steps[f"{name}-disk"],
-    }
-    boot_image, disk = steps["image"].files()[0], steps["disk"].files()[0]
-    if arguments.signed_by is not None:
-        boot_image, disk = _signed(graph, name, arguments.signed_by)
-    sources: dict[str, Path | bytes] = {
-        "kernel": kernel.directory / "image",
-        "config.gz": gzip.compress(config, 9, mtime=0),
-        "metadata": kernel_metadata(facts),
-        "initramfs": steps["initramfs"].files()[0],
-        "image": boot_image,
-        "disk": disk,
-    }
-    words = {
-        "name": name,
-        "flavor": facts["flavor"],
-        "version": facts["version"],
-        "release": facts["release"],
-    }
-    definitions = load_definitions(tree.root / "oci" / "artifacts.toml", words)
-    builder = arguments.builder or _builder(tree.root)
-    evidence = {
-        row.kind: origins.evidence(
-            graph,
-            f"{name} {row.kind}",
-            facts["version"],
-            [steps[file.source].name for file in row.files],
-            builder,
-        )
-        for row in definitions
-    }
-    return _Packing(ARCHITECTURES[facts["arch"]], definitions, sources, evidence)
-
-
 def _check_target(target: Path) -> None:
     """Refuse to replace what is no layout; raises SproutError."""
     if target.suffix == ".tar":
@@ -175,36 +117,3 @@ def _check_target(target: Path) -> None:
         raise SproutError(f"{target}: is no directory", "Name it FILE.tar, or another place.")
     elif target.exists() and any(target.iterdir()) and not is_layout(target):
         raise SproutError(f"{target}: is there and is no layout", "Name another place.")
-
-
-def _signed(graph: Graph, name: str, key: str) -> tuple[Path, Path]:
-    shared = public(resolve(key))
-    certificates = [shared.certificate(role) for role in signed.roles(graph, name)]
-    if not signed.is_signed_by(graph, name, certificates):
-        raise SproutError(
-            f"{name}: its present build is not signed by {key}",
-            f"Sign it: sprout sign {name} --key {key}.",
-        )
-    files = signed.signed_files(graph.tree, name)
-    return files.image, files.disk
-
-
-def _builder(root: Path) -> str:
-    table = load_table(root / "oci" / "provenance.toml")
-    builder = table.text("builder")
-    table.finish()
-    if not _URI.fullmatch(builder):
-        raise table.error("builder", "is no URI", 'Write it as "https://ci.example/kernels".')
-    return builder
-
-
-def kernel_metadata(facts: dict[str, str]) -> bytes:
-    """Give the file `kernel/metadata`: what consumers of linux-kernel-oci read, a line per fact."""
-    rows = {
-        "KERNEL_ARCH": facts["arch"],
-        "KERNEL_VERSION": facts["version"],
-        "KERNEL_UNAME_R": facts["release"],
-        "KERNEL_FLAVOR": facts["flavor"],
-        "KERNEL_CONFIG": f"sha256:{facts['config_sha256']}",
-    }
-    return "".join(f"{name}={value}\n" for name, value in rows.items()).encode()

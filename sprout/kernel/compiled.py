@@ -9,6 +9,8 @@ from sprout.base.files import read_bounded
 from sprout.base.run import check
 from sprout.kernel.modules import module_name, write_modules
 
+# What make lists of the modules that are built in, for depmod.
+BUILT_IN = ("modules.builtin", "modules.builtin.modinfo")
 _MAX_MODULE_BYTES = 64 << 20
 _MAX_LIST_BYTES = 1 << 20
 

@@ -69,6 +69,14 @@ class Flavor:
             asked["CONFIG_LOCALVERSION"] = Request("CONFIG_LOCALVERSION", text, str(self.path))
         return list(asked.values())
 
+    def has_modules(self) -> bool:
+        """Tell whether the flavor asks for a kernel that loads modules, and may not miss that."""
+        option = "CONFIG_MODULES"
+        asked = [
+            r.value for fragment in self.fragments for r in fragment.requests if r.option == option
+        ]
+        return "y" in asked and all(waiver.option != option for waiver in self.waivers)
+
     def patches_for(self, version: str) -> list[Patch]:
         """Give the patches meant for an upstream version, in order."""
         return [patch for patch in self.patches if patch.applies_to(version)]

@@ -43,6 +43,11 @@ class Kbuild:
         """Give where Kconfig's own sources are in the source tree, and its objects in the build."""
         return "scripts/kconfig"
 
+    @property
+    def source_arch(self) -> str:
+        """Give the name that the architecture's directory has in the source tree."""
+        return _KARCH[self.arch][1]
+
     def environment(self) -> dict[str, str]:
         """Give the whole environment for make and for Kconfig's own programs.
 
@@ -130,7 +135,7 @@ class Kbuild:
             **self.environment(),
             "srctree": str(self.source),
             "ARCH": _KARCH[self.arch][0],
-            "SRCARCH": _KARCH[self.arch][1],
+            "SRCARCH": self.source_arch,
             "KERNELVERSION": "",
             "CC": "gcc",
             "HOSTCC": "gcc",

@@ -18,10 +18,11 @@ from sprout.kernel.kbuild import PROGRAMS as KERNEL_PROGRAMS
 from sprout.kernel.kbuild import refuse_unfit
 from sprout.kernel.order import Order, describe, write_metadata
 from sprout.kernel.patches import patched_tree
+from sprout.kernel.source_list import list_xen, write_empty
 from sprout.kernel.sources import Pin
 from sprout.kernel.xen_make import XenMake, interface_versions
 
-OUTPUTS = ("image", "vmlinux", "System.map", "config", "metadata.json")
+OUTPUTS = ("image", "vmlinux", "System.map", "config", "metadata.json", "sources.json")
 PROGRAMS: tuple[str, ...] = (*KERNEL_PROGRAMS, "python3", "dpkg-deb")
 # A minimal configuration compiles about this many; it makes the progress bar and nothing else.
 _EXPECTED_OBJECTS = 330
@@ -35,10 +36,11 @@ def build_hypervisor(order: Order, store: Store, target: Path, *, jobs: int, log
     """Build the hypervisor of `order` into the existing directory `target`.
 
     Writes `image` (the 32-bit ELF that a Multiboot2 loader starts), `vmlinux` (the same with
-    symbols, 64-bit), `System.map`, `config` and `metadata.json`. For a packaged one `vmlinux` is
-    the image again and `System.map` is empty: its symbols are not in the package. Raises
-    SproutError when the source does not verify, a patch does not apply, the configuration is not
-    what was asked for, or the compiler fails.
+    symbols, 64-bit), `System.map`, `config`, `metadata.json` and `sources.json` (what was
+    compiled). For a packaged one `vmlinux` is the image again and `System.map` and the lists of
+    sources are empty: neither is in the package. Raises SproutError when the source does not
+    verify, a patch does not apply, the configuration is not what was asked for, or the compiler
+    fails.
     """
     if order.flavor.hypervisor == "packaged":
         _take_packaged(order, store, target)
@@ -59,6 +61,7 @@ def _build(order: Order, store: Store, target: Path, *, jobs: int, log: Path) ->
         outputs = {"xen": "image", "xen-syms": "vmlinux", "xen-syms.map": "System.map"}
         for file, output in {**outputs, ".config": "config"}.items():
             shutil.copyfile(make.out / file, target / output)
+        list_xen(make, tree, target / "sources.json")
     config = read_bounded(target / "config", _MAX_CONFIG_BYTES).decode(errors="replace")
     release = re.search(r"^# Xen/\S+ (\S+) Configuration$", config, re.MULTILINE)
     metadata = describe(order, release[1] if release else pin.upstream, target / "config")
@@ -83,6 +86,7 @@ def _take_packaged(order: Order, store: Store, target: Path) -> None:
     for output in ("image", "vmlinux"):
         (target / output).write_bytes(image)
     (target / "System.map").write_bytes(b"")
+    write_empty(target / "sources.json")
     shutil.copyfile(_only(tree, "xen-*.config", pin), target / "config")
     metadata = describe(order, pin.version, target / "config")
     del metadata["toolchain"]  # whose it is, the package does not say

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sprout.base.errors import SproutError
 from sprout.base.table import Table, load_table
 from sprout.oci.names import check_file_name
 
-SOURCES = ("kernel", "config.gz", "metadata", "initramfs", "image", "disk")
+SOURCES = ("kernel", "config.gz", "metadata", "initramfs", "image", "disk", "addons", "sdk")
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _SUFFIX = re.compile(r"(?:[-._][a-z0-9]+)*")
 _MEDIA_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
@@ -19,11 +19,15 @@ _MEDIA_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 
 @dataclass(frozen=True)
 class FileRow:
-    """One file of an artifact: its name, which part of the build it is, its media type."""
+    """One file of an artifact: its name, which part of the build it is, its media type.
+
+    An `optional` one is left out where the build has no such part.
+    """
 
     name: str
     source: str
     media_type: str
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,26 @@ def load_definitions(path: Path, words: Mapping[str, str]) -> list[Definition]:
     return found
 
 
+def present(definitions: Sequence[Definition], sources: Collection[str]) -> list[Definition]:
+    """Give what of the definitions there is to pack, where the build has the parts `sources`.
+
+    Raises SproutError for a part that is missing and not optional.
+    """
+    found = []
+    for definition in definitions:
+        missing = [row for row in definition.files if row.source not in sources]
+        for row in missing:
+            if not row.optional:
+                raise SproutError(
+                    f"{definition.kind}: {row.name}: this image has no {row.source}",
+                    "Write optional = true for that file in oci/artifacts.toml, or leave it out.",
+                )
+        files = tuple(row for row in definition.files if row not in missing)
+        if files:
+            found.append(replace(definition, files=files))
+    return found
+
+
 def _definition(kind: str, table: Table, words: Mapping[str, str]) -> Definition:
     notes: dict[str, str] = {}
     for text in table.texts("annotations", ()):
@@ -76,12 +100,14 @@ def _definition(kind: str, table: Table, words: Mapping[str, str]) -> Definition
 def _file(row: Table, words: Mapping[str, str]) -> FileRow:
     name, source = _filled(row, "name", row.text("name"), words), row.text("source")
     media_type = row.text("media_type")
+    optional = row.flag("optional", default=False)
     row.finish()
     if source not in SOURCES:
         raise row.error("source", f"there is no {source}", f"Known here: {', '.join(SOURCES)}.")
     if not _MEDIA_TYPE.fullmatch(media_type):
         raise row.error("media_type", "is no media type", "Write it as application/NAME.")
-    return FileRow(check_file_name(name, f"{row.where}: {row.name}.name"), source, media_type)
+    name = check_file_name(name, f"{row.where}: {row.name}.name")
+    return FileRow(name, source, media_type, optional)
 
 
 def _filled(table: Table, key: str, text: str, words: Mapping[str, str]) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gzip
+import json
 import re
 import shutil
 import stat
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -15,13 +18,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from memory_signers import MemorySigner, signer
 
 from sprout.base.run import check, run
+from sprout.build.cache import cache_root
 from sprout.initramfs.compile import compile_program
 from sprout.initramfs.cpio import Entry, write_cpio
 from sprout.kernel.modules import read_modules
 from sprout.kernel.reserve import find_room, insert_certificate
+from sprout.oci.layout import open_layout
+from sprout.oci.model import TITLE, Index, Manifest
 from sprout.signing.modules import MARKER, sign_module
 
 _GUEST = Path(__file__).parent / "modules_guest" / "init.c"
+_ADDONS = Path(__file__).parent / "addons_guest" / "init.c"
+_HELLO = Path(__file__).parent / "hello_module"
 _BOOT_S = 90.0
 _IMAGES = """
 epoch = 1767225600
@@ -33,15 +41,21 @@ cmdline = "console=ttyS0 quiet"
 
 
 @pytest.fixture(scope="module")
-def modular(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The kernel with modules, built by the real command in a tree of its own."""
+def modular_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of its own with an image of the kernel with modules, packed by the real command."""
     tree = tmp_path_factory.mktemp("modular") / "tree"
-    for name in ("kernels", "initramfs", "signing"):
+    for name in ("kernels", "initramfs", "signing", "oci"):
         shutil.copytree(ROOT / name, tree / name)
     (tree / "images.toml").write_text(_IMAGES)
-    output = command("--tree", tree, "build", "modular-kernel")
+    output = command("--tree", tree, "pack", "modular")
     assert output.status == 0, output.stderr.decode()
-    return tree / "build" / "modular-kernel"
+    return tree
+
+
+@pytest.fixture(scope="module")
+def modular(modular_tree: Path) -> Path:
+    """The kernel with modules, as its step left it."""
+    return modular_tree / "build" / "modular-kernel"
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +91,13 @@ def attempts(modular: Path, owner: MemorySigner, tmp_path_factory: pytest.TempPa
     }
     for number, (name, data) in enumerate(modules.items()):
         files[f"9-{number}-{name}"] = sign_module(data, owner, name)
-    work = tmp_path_factory.mktemp("guest")
-    compile_program([_GUEST], work / "init", base=_GUEST.parent, include=work)
+    return initramfs_of(files, tmp_path_factory.mktemp("guest"))
+
+
+def initramfs_of(files: dict[str, bytes], work: Path) -> Path:
+    """Make an initramfs with `files` to try, and the init in `work`, else the one that tries."""
+    if not (work / "init").exists():
+        compile_program([_GUEST], work / "init", base=_GUEST.parent, include=work)
     entries = [
         Entry("init", stat.S_IFREG | 0o755, (work / "init").read_bytes()),
         Entry("dev/console", stat.S_IFCHR | 0o600, major=5, minor=1),
@@ -95,18 +114,35 @@ def flipped(data: bytes, offset: int) -> bytes:
 
 def boot(kernel: Path, initramfs: Path) -> tuple[dict[str, tuple[int, list[str]]], str]:
     """Give for each attempt its error and what was loaded then, and the whole console."""
+    text = start(kernel, initramfs)
+    assert "\ntried all\n" in text, text
+    lines = re.findall(r"^tried (\S+): (\d+),(.*)$", text, re.MULTILINE)
+    return {name: (int(error), loaded.split()) for name, error, loaded in lines}, text
+
+
+def start(kernel: Path, initramfs: Path, *more: str) -> str:
+    """Start a kernel in a machine with `more` in it, and give what it says to its end."""
     machine = ["qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-accel", "tcg"]
     machine += ["-m", "256", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     # Neither word may change anything.
     words = "console=ttyS0 quiet panic=-1 module.sig_enforce=0 lockdown=none"
     output = run(
-        [*machine, "-serial", "stdio", "-kernel", kernel, "-initrd", initramfs, "-append", words],
+        [
+            *machine,
+            *more,
+            "-serial",
+            "stdio",
+            "-kernel",
+            kernel,
+            "-initrd",
+            initramfs,
+            "-append",
+            words,
+        ],
         timeout=_BOOT_S,
     )
-    text = output.stdout.decode(errors="replace").replace("\r", "")
-    assert "\ntried all\n" in text, text + output.stderr.decode()
-    lines = re.findall(r"^tried (\S+): (\d+),(.*)$", text, re.MULTILINE)
-    return {name: (int(error), loaded.split()) for name, error, loaded in lines}, text
+    assert output.status == 0, output.stderr.decode()
+    return output.stdout.decode(errors="replace").replace("\r", "")
 
 
 @pytest.mark.parametrize("file", ["image", "vmlinux"])
@@ -161,6 +197,92 @@ def unpacked(image: bytes) -> bytes:
     offset, length = struct.unpack_from("<II", image, 0x248)
     start = (image[0x1F1] + 1) * 512 + offset
     return check(["lz4", "-dc", "-"], "lz4 unpacks.", data=image[start : start + length - 4])
+
+
+@pytest.fixture(scope="module")
+def packed(modular_tree: Path) -> dict[str, Path]:
+    """The files of the packed kernel and of its SDK, by their names in the artifacts."""
+    layout = open_layout(modular_tree / "build/modular-oci")
+    found: dict[str, Path] = {}
+    for kind in ("kernel", "sdk"):
+        index = layout.manifest(layout.root(kind))[1]
+        assert isinstance(index, Index)
+        manifest = layout.manifest(index.manifests[0])[1]
+        assert isinstance(manifest, Manifest)
+        for row in manifest.layers:
+            layout.check_blob(row)
+            blob = layout.path / "blobs" / row.digest.replace(":", "/", 1)
+            found[row.annotations[TITLE]] = blob
+    return found
+
+
+def test_module_built_with_the_sdk_loads(
+    modular_tree: Path,
+    packed: dict[str, Path],
+    owner: MemorySigner,
+    certificate: bytes,
+    tmp_path: Path,
+) -> None:
+    """By the page's own commands, run where there is nothing of the kernel but its SDK."""
+    desk = tmp_path / "desk"
+    shutil.copytree(_HELLO, desk / "hello")
+    commands = documented("kernels.md", "Build a module out of tree")
+    assert commands[0] == "sprout build modular-kernel"
+    output = command("--tree", modular_tree, *commands[0].split()[1:])
+    assert output.status == 0, output.stderr.decode()
+    (desk / "build/modular-kernel").mkdir(parents=True)
+    shutil.copyfile(packed["sdk.tar.gz"], desk / "build/modular-kernel/sdk.tar.gz")
+    for words in commands[1:]:
+        check(["sh", "-c", words], "", cwd=desk)
+    hello = (desk / "hello/hello.ko").read_bytes()
+    files = {"1-unsigned": hello, "2-signed": sign_module(hello, owner, "hello")}
+    kernel = tmp_path / "image"
+    kernel.write_bytes(insert_certificate(packed["kernel/image"].read_bytes(), certificate))
+    tried, text = boot(kernel, initramfs_of(files, tmp_path))
+    assert tried == {"1-unsigned": (errno.EKEYREJECTED, []), "2-signed": (0, ["hello"])}, text
+    assert "hello from out of the tree" in text
+
+
+def documented(page: str, section: str) -> list[str]:
+    """Give the commands of a section of a page of the docs."""
+    text = (ROOT / "docs" / page).read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\$ (.*)$", text, re.MULTILINE)
+
+
+def test_sdk_says_nothing_of_where_it_was_built(packed: dict[str, Path]) -> None:
+    data = gzip.decompress(packed["sdk.tar.gz"].read_bytes())
+    for path in (cache_root(), cache_root().resolve(), ROOT):
+        assert bytes(path) not in data
+
+
+def test_addons_are_the_modules_and_a_zone_mounts_them(
+    modular: Path, packed: dict[str, Path], zone_kernel: Path, tmp_path: Path
+) -> None:
+    archive = packed["kernel/addons.squashfs"]
+    check(["unsquashfs", "-no-progress", "-d", tmp_path / "got", archive], "")
+    release = json.loads((modular / "metadata.json").read_bytes())["release"]
+    files = {path.name: path for path in (tmp_path / "got/lib/modules" / release).iterdir()}
+    for name, data in read_modules(modular / "modules.tar").items():
+        assert files[f"{name}.ko"].read_bytes() == data
+    assert "crct10dif_generic.ko: crct10dif_common.ko" in files["modules.dep"].read_text()
+    compile_program([_ADDONS], tmp_path / "init", base=_ADDONS.parent, include=tmp_path)
+    disk = tmp_path / "disk.img"
+    shutil.copyfile(archive, disk)
+    drive = ["-drive", f"file={disk},format=raw,if=virtio,readonly=on"]
+    text = start(zone_kernel, initramfs_of({}, tmp_path), *drive)
+    found = re.findall(r"^file (\S+): (\d+), (\d+)$", text, re.MULTILINE)
+    assert {name: (int(size), int(sum_)) for name, size, sum_ in found} == {
+        name: (path.stat().st_size, zlib.adler32(path.read_bytes())) for name, path in files.items()
+    }, text
+
+
+def test_sources_name_what_modules_were_compiled_from(modular: Path) -> None:
+    found = json.loads((modular / "sources.json").read_bytes())
+    files = {row["path"] for row in found["sources"]}
+    assert {"drivers/net/dummy.c", "crypto/crct10dif_common.c", "init/main.c"} <= files
+    assert "drivers/net/loopback.c" in files  # of the option that is on beside it
+    assert "drivers/net/tun.c" not in files
+    assert {"crypto/crct10dif_common.mod.c", ".vmlinux.export.c"} <= set(found["generated"])
 
 
 def test_built_kernel_names_nobody(modular: Path) -> None:

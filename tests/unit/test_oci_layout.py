@@ -9,8 +9,8 @@ import pytest
 from commands import ROOT, Sprout, assert_one_error
 
 from sprout.base.errors import SproutError
-from sprout.cli.pack import kernel_metadata
-from sprout.oci.definition import Definition, FileRow, load_definitions
+from sprout.build.packing import kernel_metadata
+from sprout.oci.definition import Definition, FileRow, load_definitions, present
 from sprout.oci.layout import Layout, open_layout
 from sprout.oci.model import INDEX, MANIFEST, TITLE, Descriptor, Index, Manifest
 from sprout.oci.pack import Packed, pack
@@ -18,7 +18,8 @@ from sprout.oci.refused import RefusedError
 from sprout.oci.sending import Sending
 
 WORDS = {"name": "zone", "flavor": "zone", "version": "6.12.1", "release": "6.12.1-zone"}
-PARTS: dict[str, Path | bytes] = {
+Parts = dict[str, Path | bytes]
+PARTS: Parts = {
     "kernel": b"image" * 50,
     "config.gz": b"config",
     "metadata": b"A=b\n",
@@ -28,9 +29,12 @@ PARTS: dict[str, Path | bytes] = {
 }
 
 
-def packed(target: Path, *architectures: str) -> list[Packed]:
-    definitions = load_definitions(ROOT / "oci/artifacts.toml", WORDS)
-    return pack(target, definitions, dict.fromkeys(architectures, PARTS))
+MODULES: Parts = {"addons": b"hsqs", "sdk": b"sdk"}
+
+
+def packed(target: Path, *architectures: str, parts: Parts = PARTS) -> list[Packed]:
+    definitions = present(load_definitions(ROOT / "oci/artifacts.toml", WORDS), parts)
+    return pack(target, definitions, dict.fromkeys(architectures, parts))
 
 
 def blob_path(layout: Layout, row: Descriptor) -> Path:
@@ -69,6 +73,25 @@ def test_kernel_is_what_its_consumers_read(tmp_path: Path) -> None:
     assert names == ["kernel/image", "kernel/config.gz", "kernel/metadata"]
     for row in manifest.blobs():
         layout.check_blob(row)
+
+
+def test_kernel_with_modules_has_two_parts_more(tmp_path: Path) -> None:
+    rows = packed(tmp_path / "a", "amd64", parts=PARTS | MODULES)
+    assert [row.kind for row in rows] == ["kernel", "sdk", "initramfs", "image", "disk"]
+    assert {row.suffix for row in rows if row.kind == "sdk"} == {"-sdk"}
+    layout = open_layout(tmp_path / "a")
+    for kind, last in (("kernel", "kernel/addons.squashfs"), ("sdk", "sdk.tar.gz")):
+        index = layout.manifest(layout.root(kind))[1]
+        assert isinstance(index, Index)
+        manifest = layout.manifest(index.manifests[0])[1]
+        assert isinstance(manifest, Manifest)
+        assert manifest.layers[-1].annotations[TITLE] == last
+
+
+def test_only_an_optional_part_may_be_missing() -> None:
+    definitions = load_definitions(ROOT / "oci/artifacts.toml", WORDS)
+    with pytest.raises(SproutError, match=r"kernel: kernel/image: this image has no kernel"):
+        present(definitions, PARTS.keys() - {"kernel"})
 
 
 def test_metadata_lines() -> None:
