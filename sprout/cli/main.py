@@ -31,6 +31,7 @@ VERBS = {
     "minimum": "sign the lowest versions that may still be installed",
     "inspect": "show what is inside a boot image, disk, initramfs or artifact",
     "keys": "make, show, exchange and enrol the keys that machines trust",
+    "audit": "judge a kernel's configuration by the rules of hardening",
     "update": "move a flavor's sources to the newest verified version",
     "test": "run the test suite",
 }

@@ -1,0 +1,111 @@
+"""Judge a kernel's configuration by the rules of hardening, and list each with its reason.
+
+The flavor is built first where it is not. The rules, in kernels/rules.toml, are those of the Kernel
+Self Protection Project and of the public kernel-hardening-checker. What a flavor does not keep has
+to be waived in kernels/waivers.toml, with a reason and an end date. A rule that is broken without
+that, and a waiver that is not needed, end with exit status 1: what was reached is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import textwrap
+from collections.abc import Sequence
+
+from sprout.base.files import read_bounded
+from sprout.build.driver import build
+from sprout.build.graph import load_graph
+from sprout.build.kernel_steps import load_compiled_flavor
+from sprout.cli.build import add_settings, settings
+from sprout.cli.where import chosen_tree
+from sprout.kernel.rules import (
+    Judged,
+    audit,
+    check_audit,
+    load_rule_waivers,
+    load_rules,
+    read_configuration,
+)
+
+_MAX_CONFIG_BYTES = 4 << 20
+_MAX_METADATA_BYTES = 1 << 20
+_WIDTH = 79
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's arguments."""
+    parser.add_argument("flavor", metavar="FLAVOR", help="a kernel of Linux: zone, host")
+    parser.add_argument("--failing", action="store_true", help="list broken rules alone")
+    parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    add_settings(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print the verdicts; raises SproutError when one of them is not as it has to be."""
+    tree, flavor = chosen_tree(arguments), arguments.flavor
+    load_compiled_flavor(tree, flavor, "linux")
+    rules = load_rules(tree.root)
+    waivers = load_rule_waivers(tree.root, rules).get(flavor, {})
+    target = f"{flavor}-kernel"
+    status = build(tree, [target], settings(arguments))
+    if status != 0:
+        return status
+    kernel = load_graph(tree, settings(arguments)).steps[target].directory
+    facts = json.loads(read_bounded(kernel / "metadata.json", _MAX_METADATA_BYTES))
+    text = read_bounded(kernel / "config", _MAX_CONFIG_BYTES).decode()
+    today = datetime.datetime.now(datetime.UTC).date()
+    judged = audit(rules, waivers, read_configuration(text, facts["version"]), today)
+    if arguments.json:
+        print(json.dumps(_facts(flavor, facts["version"], judged), indent=2))
+    else:
+        print("\n".join(_lines(judged, failing=arguments.failing)))
+        print(_summary(flavor, facts["version"], judged))
+    check_audit(judged, flavor)
+    return 0
+
+
+def _summary(flavor: str, version: str, judged: Sequence[Judged]) -> str:
+    broken = [row for row in judged if not row.holds]
+    waived = sum(row.waiver is not None for row in broken)
+    return (
+        f"{flavor}, Linux {version}: {len(judged) - len(broken)} of {len(judged)} rules are kept, "
+        f"{len(broken)} are not, {waived} of them with leave"
+    )
+
+
+def _lines(judged: Sequence[Judged], *, failing: bool) -> list[str]:
+    lines, topic = [], ""
+    for row in judged:
+        if failing and row.holds:
+            continue
+        if row.rule.topic != topic:
+            topic = row.rule.topic
+            lines += [*textwrap.wrap(f"{topic}: {row.rule.reason}", _WIDTH)]
+        shown = row.rule.text if len(row.rule.text) < _WIDTH - 10 else f"{row.rule.name} …"
+        lines.append(f"  {'kept' if row.holds else 'broken':8}{shown}")
+        if row.waiver is not None:
+            why = f"waived until {row.waiver.until}: {row.waiver.reason}"
+            indent = " " * 10
+            lines += textwrap.wrap(why, _WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return lines
+
+
+def _facts(flavor: str, version: str, judged: Sequence[Judged]) -> dict[str, object]:
+    return {
+        "flavor": flavor,
+        "version": version,
+        "rules": [
+            {
+                "rule": row.rule.text,
+                "topic": row.rule.topic,
+                "reason": row.rule.reason,
+                "kept": row.holds,
+                "waiver": None
+                if row.waiver is None
+                else {"reason": row.waiver.reason, "until": row.waiver.until.isoformat()},
+            }
+            for row in judged
+        ],
+    }

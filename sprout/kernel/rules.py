@@ -1,0 +1,188 @@
+"""Rules for a kernel's final configuration, and whether it keeps them.
+
+`kernels/rules.toml` holds the rules, and `kernels/waivers.toml` says which of them a flavor does
+not keep, why, and until when.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.version import Version
+
+from sprout.base.errors import SproutError
+from sprout.base.table import Table, load_table
+
+_KNOWN = re.compile(r"^(?:CONFIG_(\w+)=(.*)|# CONFIG_(\w+) is not set)$", re.MULTILINE)
+_CONDITION = re.compile(
+    r"([A-Z0-9][A-Za-z0-9_]{0,99})=(y|n|max|there|[0-9]{1,12}|0x[0-9a-f]{1,16})"
+)
+_VERSION = re.compile(r"VERSION>=([0-9]{1,3}(?:\.[0-9]{1,4}){1,3})")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A final `.config`: the value of every option that it names, "n" for one that is off."""
+
+    values: Mapping[str, str]
+    version: Version
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One option, without CONFIG_, and what it has to be; or VERSION, and the least one."""
+
+    option: str
+    wanted: str
+
+    def holds(self, config: Configuration) -> bool:
+        """Tell whether a configuration meets it."""
+        if self.option == "VERSION":
+            return config.version >= Version(self.wanted)
+        value = config.values.get(self.option)
+        match self.wanted:
+            case "n":
+                return value in (None, "n")
+            case "there":
+                return value is not None
+            case "max":
+                return config.values.get(f"{self.option}_MAX") in (None, value)
+            case _:
+                return value == self.wanted
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Alternatives, one of which has to hold with all its conditions; where it is from, and why."""
+
+    topic: str
+    reason: str
+    text: str
+    alternatives: tuple[tuple[Condition, ...], ...]
+
+    @property
+    def name(self) -> str:
+        """Give what it is listed by: its first condition, such as "SECCOMP=y"."""
+        first = self.alternatives[0][0]
+        return f"{first.option}={first.wanted}"
+
+    def holds(self, config: Configuration) -> bool:
+        """Tell whether a configuration keeps the rule."""
+        return any(all(row.holds(config) for row in rows) for rows in self.alternatives)
+
+
+@dataclass(frozen=True)
+class RuleWaiver:
+    """Leave for a flavor not to keep a rule: why, and the last day on which it holds."""
+
+    reason: str
+    until: datetime.date
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A rule, whether it is kept, and the leave not to."""
+
+    rule: Rule
+    holds: bool
+    waiver: RuleWaiver | None
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether the rule is broken without leave, or has leave that nobody needs."""
+        return self.holds == (self.waiver is not None)
+
+
+def read_configuration(text: str, version: str) -> Configuration:
+    """Read a final `.config` of a kernel of that version."""
+    values = {on or off: value.strip('"') if on else "n" for on, value, off in _KNOWN.findall(text)}
+    return Configuration(values, Version(version))
+
+
+def load_rules(tree: Path) -> tuple[Rule, ...]:
+    """Read the rules of the tree at `tree`.
+
+    Raises SproutError naming the field that is malformed, or a rule that is there twice.
+    """
+    table = load_table(tree / "kernels" / "rules.toml")
+    rules: dict[str, Rule] = {}
+    for group in table.tables("group"):
+        topic, reason = group.text("topic"), group.text("reason")
+        for text in group.texts("rules"):
+            rule = Rule(topic, reason, text, _alternatives(group, text))
+            if rules.setdefault(rule.name, rule) is not rule:
+                raise group.error("rules", f"{rule.name} is there twice", "Keep one of the two.")
+        group.finish()
+    table.finish()
+    return tuple(rules.values())
+
+
+def _alternatives(group: Table, text: str) -> tuple[tuple[Condition, ...], ...]:
+    return tuple(
+        tuple(_condition(group, part.strip()) for part in alternative.split("&"))
+        for alternative in text.split("|")
+    )
+
+
+def _condition(group: Table, text: str) -> Condition:
+    if match := _VERSION.fullmatch(text):
+        return Condition("VERSION", match[1])
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise group.error("rules", f"{text!r} is no condition", 'Write e.g. "SECCOMP=y".')
+    return Condition(match[1], match[2])
+
+
+def load_rule_waivers(tree: Path, rules: tuple[Rule, ...]) -> dict[str, dict[str, RuleWaiver]]:
+    """Read the waivers: by flavor, then by the rule's name.
+
+    Raises SproutError naming the field that is malformed, a rule that is unknown, or one that a
+    flavor has two waivers for.
+    """
+    table = load_table(tree / "kernels" / "waivers.toml")
+    names = {rule.name for rule in rules}
+    found: dict[str, dict[str, RuleWaiver]] = {}
+    for entry in table.tables("waiver"):
+        waiver = RuleWaiver(entry.text("reason"), entry.date("until"))
+        flavors, waived = entry.texts("flavors"), entry.texts("rules")
+        entry.finish()
+        for flavor in flavors:
+            for name in waived:
+                if name not in names:
+                    raise entry.error("rules", f"there is no rule {name}", "Take it out.")
+                if found.setdefault(flavor, {}).setdefault(name, waiver) is not waiver:
+                    raise entry.error("rules", f"{name} is waived twice", "Keep one of the two.")
+    table.finish()
+    return found
+
+
+def audit(
+    rules: tuple[Rule, ...],
+    waivers: Mapping[str, RuleWaiver],
+    config: Configuration,
+    today: datetime.date,
+) -> list[Judged]:
+    """Judge a configuration by every rule; a waiver that has ended is none."""
+    valid = {name: row for name, row in waivers.items() if row.until >= today}
+    return [Judged(rule, rule.holds(config), valid.get(rule.name)) for rule in rules]
+
+
+def check_audit(judged: list[Judged], flavor: str) -> None:
+    """Raise SproutError when a rule is broken without leave, or has leave that nobody needs."""
+    broken = [row.rule.name for row in judged if row.is_refused and not row.holds]
+    if broken:
+        raise SproutError(
+            f"{flavor}: {len(broken)} rules are broken without leave: {', '.join(broken)}",
+            "Set the options in a fragment, or say why not, and until when, in "
+            "kernels/waivers.toml.",
+        )
+    kept = [row.rule.name for row in judged if row.is_refused]
+    if kept:
+        raise SproutError(
+            f"kernels/waivers.toml: {flavor} keeps {', '.join(kept)}, and has leave not to",
+            "Take the leave out, so that it stays so.",
+        )

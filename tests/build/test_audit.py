@@ -1,0 +1,43 @@
+"""The kernels as they are built, judged by the rules: no more broken than we say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import Sprout, assert_one_error
+
+LIMITS = {"zone": 40, "host": 55}
+
+
+@pytest.mark.parametrize("flavor", LIMITS)
+def test_kernel_keeps_the_rules(sprout: Sprout, flavor: str) -> None:
+    output = sprout("audit", flavor, "--json")
+    assert output.status == 0, output.stderr.decode()
+    rows = json.loads(output.stdout)["rules"]
+    broken = [row for row in rows if not row["kept"]]
+    assert len(broken) <= LIMITS[flavor]
+    assert all(row["waiver"] for row in broken)
+    text = sprout("audit", flavor).stdout.decode().splitlines()
+    assert f"{len(broken)} are not, {len(broken)} of them with leave" in text[-1]
+    assert all(len(line) <= 80 for line in text[:-1])
+    failing = sprout("audit", flavor, "--failing").stdout.decode()
+    assert failing.count("\n  broken  ") == len(broken)
+
+
+def test_rule_that_is_broken_is_named(tree: Path, sprout: Sprout) -> None:
+    rules = tree / "kernels/rules.toml"
+    rules.write_text(rules.read_text().replace('"SECCOMP=y",', '"SECCOMP=n",'))
+    output = sprout("--tree", tree, "audit", "zone")
+    assert_one_error(output, "1 rules are broken without leave: SECCOMP=n")
+    waivers = tree / "kernels/waivers.toml"
+    waivers.write_text(waivers.read_text().replace('"AIO=n",', '"AIO=n", "SYN_COOKIES=y",'))
+    rules.write_text(rules.read_text().replace('"SECCOMP=n",', '"SECCOMP=y",'))
+    output = sprout("--tree", tree, "audit", "zone")
+    assert_one_error(output, "zone keeps SYN_COOKIES=y, and has leave not to")
+
+
+def test_no_such_flavor(sprout: Sprout) -> None:
+    assert_one_error(sprout("audit", "zoe"), "there is no flavor zoe")
+    assert_one_error(sprout("audit", "xen"), "is a flavor of xen")
