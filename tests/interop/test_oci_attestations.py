@@ -103,6 +103,12 @@ def test_bill_is_cyclonedx_and_lists_what_was_compiled(work: Path) -> None:
     (source,) = kernel["externalReferences"]
     assert source["hashes"] == [{"alg": "SHA-256", "content": metadata["source"]["sha256"]}]
     assert source["url"].startswith("pkg:deb/debian/linux-source-6.12@")
+    compiled = json.loads((ROOT / "build/zone-kernel/sources.json").read_bytes())["sources"]
+    listed = {row["name"]: row["hashes"][0]["content"] for row in kernel["components"]}
+    assert listed == {row["path"]: row["sha256"] for row in compiled}
+    assert len(listed) > 1000
+    assert "drivers/block/virtio_blk.c" in listed
+    assert "drivers/block/nbd.c" not in listed
     names = [row["diff"]["url"] for row in kernel["pedigree"]["patches"]]
     assert sorted(names) == sorted(row["file"] for row in metadata["patches"])
 
