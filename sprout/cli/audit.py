@@ -4,6 +4,10 @@ The flavor is built first where it is not. The rules, in kernels/rules.toml, are
 Self Protection Project and of the public kernel-hardening-checker. What a flavor does not keep has
 to be waived in kernels/waivers.toml, with a reason and an end date. A rule that is broken without
 that, and a waiver that is not needed, end with exit status 1: what was reached is kept.
+
+With --live the kernel is booted in QEMU, and a program in it attempts what it should refuse: to
+read the kernel's memory, to load a module, to run data, and so on. What happens has to be what is
+configured; otherwise the exit status is 1 too.
 """
 
 from __future__ import annotations
@@ -15,12 +19,15 @@ import textwrap
 from collections.abc import Sequence
 
 from sprout.base.files import read_bounded
+from sprout.build import live
 from sprout.build.driver import build
-from sprout.build.graph import load_graph
+from sprout.build.graph import Graph, load_graph
 from sprout.build.kernel_steps import load_compiled_flavor
 from sprout.cli.build import add_settings, settings
 from sprout.cli.where import chosen_tree
+from sprout.kernel.live import check_attempts, read_attempts
 from sprout.kernel.rules import (
+    Configuration,
     Judged,
     audit,
     check_audit,
@@ -28,6 +35,7 @@ from sprout.kernel.rules import (
     load_rules,
     read_configuration,
 )
+from sprout.vm.accel import CHOICES
 
 _MAX_CONFIG_BYTES = 4 << 20
 _MAX_METADATA_BYTES = 1 << 20
@@ -38,6 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("flavor", metavar="FLAVOR", help="a kernel of Linux: zone, host")
     parser.add_argument("--failing", action="store_true", help="list broken rules alone")
+    parser.add_argument(
+        "--live", action="store_true", help="boot it, and attempt what it should refuse"
+    )
+    parser.add_argument(
+        "--accel", choices=CHOICES, default="auto", help="how QEMU runs it (default: auto)"
+    )
     parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     add_settings(parser)
 
@@ -49,20 +63,41 @@ def execute(arguments: argparse.Namespace) -> int:
     rules = load_rules(tree.root)
     waivers = load_rule_waivers(tree.root, rules).get(flavor, {})
     target = f"{flavor}-kernel"
-    status = build(tree, [target], settings(arguments))
+    wanted = live.targets(flavor) if arguments.live else [target]
+    status = build(tree, wanted, settings(arguments))
     if status != 0:
         return status
-    kernel = load_graph(tree, settings(arguments)).steps[target].directory
+    graph = load_graph(tree, settings(arguments))
+    kernel = graph.steps[target].directory
     facts = json.loads(read_bounded(kernel / "metadata.json", _MAX_METADATA_BYTES))
     text = read_bounded(kernel / "config", _MAX_CONFIG_BYTES).decode()
+    config = read_configuration(text, facts["version"])
+    if arguments.live:
+        return _live(arguments, graph, config)
     today = datetime.datetime.now(datetime.UTC).date()
-    judged = audit(rules, waivers, read_configuration(text, facts["version"]), today)
+    judged = audit(rules, waivers, config, today)
     if arguments.json:
         print(json.dumps(_facts(flavor, facts["version"], judged), indent=2))
     else:
         print("\n".join(_lines(judged, failing=arguments.failing)))
         print(_summary(flavor, facts["version"], judged))
     check_audit(judged, flavor)
+    return 0
+
+
+def _live(arguments: argparse.Namespace, graph: Graph, config: Configuration) -> int:
+    rows = read_attempts(live.attempt(graph, arguments.flavor, arguments.accel), config)
+    if arguments.json:
+        facts = {"flavor": arguments.flavor, "version": str(config.version)}
+        print(json.dumps({**facts, "acts": [vars(row) | {"agrees": row.agrees} for row in rows]}))
+    else:
+        for row in rows:
+            what = f"refused ({row.error})" if row.refused else "allowed"
+            said = "" if row.agrees else ", against its configuration"
+            print(f"  {row.name:30} {what}{said}")
+        refused = sum(row.refused for row in rows)
+        print(f"{arguments.flavor}, Linux {config.version}: {refused} of {len(rows)} acts refused")
+    check_attempts(rows, arguments.flavor)
     return 0
 
 

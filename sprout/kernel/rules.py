@@ -122,18 +122,31 @@ def load_rules(tree: Path) -> tuple[Rule, ...]:
 
 
 def _alternatives(group: Table, text: str) -> tuple[tuple[Condition, ...], ...]:
+    try:
+        return parse_rule(text)
+    except ValueError as error:
+        raise group.error("rules", str(error), 'Write e.g. "SECCOMP=y".') from error
+
+
+def parse_rule(text: str) -> tuple[tuple[Condition, ...], ...]:
+    """Read alternatives between |, of conditions between &; raises ValueError."""
     return tuple(
-        tuple(_condition(group, part.strip()) for part in alternative.split("&"))
+        tuple(_condition(part.strip()) for part in alternative.split("&"))
         for alternative in text.split("|")
     )
 
 
-def _condition(group: Table, text: str) -> Condition:
+def keeps(text: str, config: Configuration) -> bool:
+    """Tell whether a configuration keeps a rule that is well formed; raises ValueError."""
+    return any(all(row.holds(config) for row in rows) for rows in parse_rule(text))
+
+
+def _condition(text: str) -> Condition:
     if match := _VERSION.fullmatch(text):
         return Condition("VERSION", match[1])
     match = _CONDITION.fullmatch(text)
     if match is None:
-        raise group.error("rules", f"{text!r} is no condition", 'Write e.g. "SECCOMP=y".')
+        raise ValueError(f"{text!r} is no condition")
     return Condition(match[1], match[2])
 
 

@@ -1,0 +1,81 @@
+/* Attempts what a hardened kernel refuses, each in a child of its own, and tells how it went:
+ *
+ *     sprout-audit: NAME refused ERROR
+ *     sprout-audit: NAME allowed
+ *     sprout-audit: end
+ *
+ * ERROR is a number of errno(3), or `fault` where a signal ended the attempt. sprout/kernel/live.py
+ * says which options of the kernel's configuration decide.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "audit.h"
+
+#define PLAIN_USER 1000
+#define LIMIT_S 5
+
+int error_of(long result)
+{
+    return result < 0 ? errno : 0;
+}
+
+static void become_plain(void)
+{
+    /* Leaving the user 0 leaves all its capabilities behind (capabilities(7)). */
+    if (setgroups(0, NULL) < 0 || setgid(PLAIN_USER) < 0 || setuid(PLAIN_USER) < 0)
+        _exit(255);
+}
+
+int in_child(int (*attempt)(void), bool plain)
+{
+    const struct rlimit no_core = {0, 0};
+    int status;
+    pid_t child = fork();
+
+    if (child < 0)
+        return UNKNOWN;
+    if (child == 0) {
+        setrlimit(RLIMIT_CORE, &no_core);
+        alarm(LIMIT_S);
+        if (plain)
+            become_plain();
+        _exit(attempt());
+    }
+    if (waitpid(child, &status, 0) != child)
+        return UNKNOWN;
+    if (WIFSIGNALED(status))
+        return FAULTED;
+    return WEXITSTATUS(status) == 255 ? UNKNOWN : WEXITSTATUS(status);
+}
+
+static void tell(const struct act *act)
+{
+    int error = act->attempt();
+
+    if (error == 0)
+        printf("sprout-audit: %s allowed\n", act->name);
+    else if (error == FAULTED)
+        printf("sprout-audit: %s refused fault\n", act->name);
+    else if (error == UNKNOWN)
+        printf("sprout-audit: %s unknown\n", act->name);
+    else
+        printf("sprout-audit: %s refused %d\n", act->name, error);
+}
+
+int main(void)
+{
+    const struct act *const tables[] = {file_acts, call_acts, memory_acts};
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (size_t table = 0; table < sizeof(tables) / sizeof(*tables); table++)
+        for (const struct act *act = tables[table]; act->name; act++)
+            tell(act);
+    puts("sprout-audit: end");
+    return 0;
+}
