@@ -42,12 +42,22 @@ class _Trees:
         if there.exists() and not path.exists():
             path = there
         path = Path(os.path.normpath(path))
+        # Xen's makefiles compile some files through links to them in the build directory.
+        if _inside(path, self.out) and _inside(path.resolve(), self.source):
+            path = path.resolve()
         for tree in (self.out, self.source):
-            # Makefiles name a tree with or without the symbolic links on the way to it.
-            for top in (tree, tree.resolve()):
-                if path.is_relative_to(top):
-                    return tree, str(path.relative_to(top))
+            inside = _inside(path, tree)
+            if inside:
+                return tree, inside
         return None
+
+
+def _inside(path: Path, tree: Path) -> str | None:
+    """Give the path in `tree`, which may be named with or without the links on the way to it."""
+    for top in (tree, tree.resolve()):
+        if path.is_relative_to(top):
+            return str(path.relative_to(top))
+    return None
 
 
 def list_linux(kbuild: Kbuild, target: Path) -> None:

@@ -96,6 +96,16 @@ def test_digests_are_those_of_the_patched_tree(kernel: str) -> None:
     assert changed
 
 
+def test_hypervisor_names_what_it_was_compiled_from() -> None:
+    files = set(listed("xen-kernel"))
+    assert {"xen/common/domain.c", "xen/arch/x86/boot/head.S", "xen/arch/x86/boot/reloc.c"} <= files
+    assert "xen/common/efi/boot.c" in files  # compiled through a link to it
+    assert "xen/common/kexec.c" not in files
+    assert not [path for path in files if not path.startswith("xen/")]
+    rows = json.loads(built("xen-kernel", "sources.json").read_bytes())
+    assert rows["generated"] == []
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_programs_of_the_build_are_not_listed(kernel: str) -> None:
     files = listed(kernel)

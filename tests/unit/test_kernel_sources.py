@@ -175,6 +175,15 @@ def test_note_that_says_something_else_is_refused(
         tree.listed()
 
 
+def test_source_behind_a_link_in_the_build_is_no_generated_one(tree: Tree) -> None:
+    link = tree.out / "kernel/linked.c"
+    link.symlink_to(tree.write(tree.source / "common/linked.c", "int linked;\n"))
+    tree.compile(link, "boot/boot.o")
+    found = tree.listed()
+    assert "common/linked.c" in found["sources"]
+    assert found["generated"] == ["made.c"]
+
+
 def test_source_that_is_gone_is_an_error(tree: Tree) -> None:
     (tree.source / "part.c").unlink()
     with pytest.raises(SproutError, match=r"part\.c: cannot be read"):
