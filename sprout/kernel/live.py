@@ -33,7 +33,7 @@ ACTS = {
     "read-vmcore": _ALWAYS,  # there is one after a crash alone
     "read-pagemap": "PROC_PAGE_MONITOR=n",
     "read-kallsyms": "KALLSYMS=n",
-    "read-kernel-pointers": "KALLSYMS=n",
+    "read-kernel-pointers": "KALLSYMS=n",  # and the patch vsprintf-hash-unnamed-symbols
     "write-command-line": _ALWAYS,
     "write-sysrq": "MAGIC_SYSRQ=n",
     "mount-debugfs": "DEBUG_FS=n",
@@ -60,7 +60,7 @@ ACTS = {
     "dccp": "IP_DCCP=n",
     "tipc": "TIPC=n",
     "write-read-only-page": _ALWAYS,
-    "force-read-only-page": "PROC_MEM_NO_FORCE=y | PROC_MEM_RESTRICT_FORCE=y",
+    "force-read-only-page": "PROC_MEM_NO_FORCE=y | PROC_MEM_FORCE_PTRACE=y",
     "run-writable-page": _ALWAYS,
     "map-low-page": "DEFAULT_MMAP_MIN_ADDR=65536",
     "call-vsyscall": "X86_VSYSCALL_EMULATION=n | LEGACY_VSYSCALL_NONE=y",
