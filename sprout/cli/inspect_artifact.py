@@ -9,6 +9,7 @@ from typing import Any
 
 from sprout.base.errors import printable
 from sprout.cli.registry import remote
+from sprout.oci.cosign import PREDICATE_NOTE
 from sprout.oci.layout import is_layout, open_layout
 from sprout.oci.model import REF_NAME, TITLE, Descriptor, Index, Manifest, parse_manifest
 from sprout.oci.refused import altered
@@ -21,13 +22,11 @@ def inspect_artifact(arguments: argparse.Namespace) -> int:
     if is_layout(Path(arguments.file)):
         stored = Stored(open_layout(Path(arguments.file)))
         facts = [
-            _facts(stored, row, row.annotations[REF_NAME])
-            for row in stored.layout.index.manifests
-            if REF_NAME in row.annotations
+            _facts(stored, row, row.annotations[REF_NAME]) for row in stored.layout.artifacts()
         ]
     else:
         repository = remote(arguments, arguments.file)
-        facts = [_facts(repository, repository.root(), arguments.file)]
+        facts = [_facts(repository, repository.root()[0], arguments.file)]
     if arguments.json:
         print(json.dumps(facts, indent=2))
     else:
@@ -98,7 +97,10 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _referrer_lines(facts: dict[str, Any], indent: str) -> list[str]:
-    return [
-        f"{indent}referrer     {row['artifact_type'] or 'of no type'}, not verified here"
-        for row in facts["referrers"]
-    ]
+    lines = []
+    for row in facts["referrers"]:
+        kind = row["artifact_type"] or "of no type"
+        said = row.get(PREDICATE_NOTE)
+        lines.append(f"{indent}referrer     {kind}, not verified here")
+        lines += [f"{indent}             {said}"] if said else []
+    return lines

@@ -28,6 +28,7 @@ VERBS = {
     "pack": "pack an image's parts as OCI artifacts, in a layout on disk",
     "push": "send artifacts to a registry, signed",
     "pull": "fetch an artifact from a registry, if you trust its signer",
+    "minimum": "sign the lowest versions that may still be installed",
     "inspect": "show what is inside a boot image, disk, initramfs or artifact",
     "keys": "make, show, exchange and enrol the keys that machines trust",
     "update": "move a flavor's sources to the newest verified version",

@@ -11,12 +11,18 @@ import argparse
 import platform
 from pathlib import Path
 
-from sprout.base.errors import printable
-from sprout.base.progress import Progress
+from sprout.base.errors import SproutError, printable
+from sprout.base.progress import Progress, say
 from sprout.cli.registry import peak_memory, remote, trusted
 from sprout.cli.registry_options import add_access, add_trust
+from sprout.oci.carry import carry
+from sprout.oci.layout import is_layout
 from sprout.oci.pack import ARCHITECTURES
+from sprout.oci.policy import Policy
 from sprout.oci.pull import choose, pull
+from sprout.oci.remote import Remote
+from sprout.oci.trust import Accepted
+from sprout.oci.verify import list_remote
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,22 +37,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=ARCHITECTURES.get(platform.machine(), "amd64"),
         help="amd64 or arm64 (default: this machine's)",
     )
+    parser.add_argument(
+        "--layout",
+        action="store_true",
+        help="make DIR an OCI image layout of all architectures, with signatures, SBOM and "
+        "provenance, that verifies without a network",
+    )
     add_trust(parser)
     add_access(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Fetch the artifact and print its digest, its signer and its files."""
-    keys = trusted(arguments)
+    policy = trusted(arguments)
     repository = remote(arguments, arguments.reference)
+    if arguments.layout:
+        return _carry(repository, policy, arguments.output)
     architecture = ARCHITECTURES.get(arguments.arch, arguments.arch)
-    chosen = choose(repository, keys, architecture)
+    chosen = choose(repository, policy, architecture)
     with Progress(f"pulling {repository.reference}", chosen.size) as progress:
         pull(repository, chosen, arguments.output, progress.advance)
-    print(f"{repository.reference.name}@{chosen.digest}")
-    key = chosen.accepted.key
-    print(f"  signed by {key.name} [{key.fingerprint[:16]}], {chosen.accepted.form} form")
+    _print_signer(repository, chosen.digest, chosen.accepted)
     for name, row in chosen.files.items():
         print(f"  {row.size:>13,}  {printable(name)}")
     print(f"peak memory: {peak_memory()}")
     return 0
+
+
+def _carry(repository: Remote, policy: Policy, target: Path) -> int:
+    if target.exists() and any(target.iterdir()) and not is_layout(target):
+        raise SproutError(f"{target}: is there and is no layout", "Name another place with -o.")
+    listed = list_remote(repository, policy)
+    with Progress(f"pulling {repository.reference}", listed.size) as progress:
+        left = carry(repository, listed, target, progress.advance)
+    for digest in left:
+        say(f"warning: {digest} refers to it, and is too large to come along")
+    _print_signer(repository, listed.root.digest, listed.accepted)
+    print(f"  {target}: {len(listed.manifests)} manifests, {listed.size:,} bytes")
+    return 0
+
+
+def _print_signer(repository: Remote, digest: str, accepted: Accepted) -> None:
+    print(f"{repository.reference.name}@{digest}")
+    print(
+        f"  signed by {accepted.key.name} [{accepted.key.fingerprint[:16]}], {accepted.form} form"
+    )

@@ -18,7 +18,7 @@ from sprout.cli.registry_options import add_access
 from sprout.cli.where import chosen_tree
 from sprout.oci.keys import PublicKey
 from sprout.oci.layout import Layout, is_layout, open_layout
-from sprout.oci.model import REF_NAME, SUFFIX, Descriptor
+from sprout.oci.model import SUFFIX, Descriptor
 from sprout.oci.names import Reference, parse_reference
 from sprout.oci.push import plan, push
 from sprout.oci.remote import Remote
@@ -105,7 +105,7 @@ def _layout(arguments: argparse.Namespace) -> Layout:
 
 
 def _roots(layout: Layout, only: str | None) -> list[Descriptor]:
-    named = [row for row in layout.index.manifests if REF_NAME in row.annotations]
+    named = layout.artifacts()
     if only is not None:
         return [layout.root(kind) for kind in only.split(",")]
     suffixes = [row.annotations.get(SUFFIX) for row in named]

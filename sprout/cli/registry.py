@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 from sprout.base.errors import UsageError
-from sprout.oci.keys import TrustedKey, load_trusted
+from sprout.oci.keys import load_trusted
 from sprout.oci.names import parse_reference
+from sprout.oci.policy import Policy, load_policy
 from sprout.oci.remote import Remote
 from sprout.oci.web import Access
 
@@ -33,9 +34,11 @@ def remote(arguments: argparse.Namespace, reference: str) -> Remote:
     return Remote(parse_reference(reference), access(arguments))
 
 
-def trusted(arguments: argparse.Namespace) -> tuple[TrustedKey, ...]:
-    """Give the keys of `add_trust`; raises SproutError."""
-    return load_trusted(arguments.key)
+def trusted(arguments: argparse.Namespace) -> Policy:
+    """Give what `add_trust` was told to demand; raises SproutError."""
+    if arguments.policy is not None:
+        return load_policy(arguments.policy)
+    return Policy(load_trusted(arguments.key))
 
 
 def peak_memory() -> str:

@@ -31,14 +31,20 @@ def add_access(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that says whose signatures are believed."""
-    parser.add_argument(
+    """Add the arguments that say whose signatures are believed, and what else is demanded."""
+    trust = parser.add_mutually_exclusive_group(required=True)
+    trust.add_argument(
         "--key",
         action="append",
-        required=True,
         metavar="KEY",
-        help="whom to trust: a KEY.pub directory, the name of a key, or a public key in PEM; "
-        "more than one may be given",
+        help="whom to trust: a KEY.pub directory, the name of a key, or a certificate or public "
+        "key in PEM; more than one may be given",
+    )
+    trust.add_argument(
+        "--policy",
+        metavar="FILE",
+        type=Path,
+        help="a policy: whom to trust, and what else has to be vouched for",
     )
 
 

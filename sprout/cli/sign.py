@@ -4,7 +4,8 @@ WHAT is the name of an image of this tree: it is built, its kernel gets the cert
 for modules where it takes any, its modules are signed, and image and disk lie in build/NAME-signed.
 Or it is a file; the signed copy then gets `.signed` before its suffix.
 
-A directory that `pack` made is signed in place, with the key artifact: every artifact in it.
+What `pack` made is signed in place, with the key artifact: every artifact in it, its SBOM and its
+provenance. That is done together with the image of that name, or alone by naming the directory.
 
 Where the key is on a machine without a network:
 --export writes what has to be signed and says how to sign it there, and --attach makes the signed
@@ -80,6 +81,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _sign_layout(arguments: argparse.Namespace, path: Path) -> tuple[str, ...]:
     how = options(arguments)
+    if path.is_file():
+        raise UsageError(
+            f"{path}: an archive is not signed in place",
+            "Sign as it is made: sprout pack NAME -o FILE.tar --key KEY.",
+        )
     if how.export is not None or how.attach is not None or how.append or arguments.output:
         raise UsageError(
             f"{path}: a layout is signed in place, by a key that is here",
@@ -111,7 +117,11 @@ def _sign_of_tree(arguments: argparse.Namespace, name: str) -> list[str]:
     status = build(tree, [f"{name}-image"], settings(arguments))
     if status != 0:
         raise SystemExit(status)  # the build has said why
-    return sign_image(load_graph(tree, settings(arguments)), name, how)
+    lines = sign_image(load_graph(tree, settings(arguments)), name, how)
+    packed = tree.build / f"{name}-oci"
+    if how.export is None and how.attach is None and is_layout(packed):
+        lines += _sign_layout(arguments, packed)
+    return lines
 
 
 def sign_file(source: Path, target: Path, how: Options) -> tuple[str, ...]:

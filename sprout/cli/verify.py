@@ -3,8 +3,9 @@
 It says what firmware, boot stub or kernel would refuse and why, and looks further than they do: at
 the validity of certificates in time, and with --digest at every byte of the file.
 
-Of an artifact, in a registry or a layout's directory, the signature is judged and every byte that
-chains to the digest that was signed; it is given as registry/repository:tag, or as a directory.
+Of an artifact, in a registry or a layout (a directory or a tar archive), the signature is judged,
+every byte that chains to the digest that was signed, and with --policy what else is vouched for. It
+is given as registry/repository:tag, or as a path.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sprout.base.errors import SproutError, UsageError, printable
 from sprout.base.files import read_bounded, sha256_file
 from sprout.cli.head import read_head
 from sprout.cli.refusal import RefusedError
-from sprout.cli.registry_options import add_access
+from sprout.cli.registry_options import add_access, add_trust
 from sprout.cli.verify_artifact import is_artifact, verify_artifact
 from sprout.image.disk import read_disk
 from sprout.image.gpt import is_gpt
@@ -65,14 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="WHAT", help="image, module, disk, layout, or registry/repository:tag"
     )
-    parser.add_argument(
-        "--key",
-        action="append",
-        required=True,
-        metavar="KEY",
-        help="whom to trust: a KEY.pub directory, the name of a key, or a certificate; "
-        "more than one may be given",
-    )
+    add_trust(parser)
     parser.add_argument(
         "--digest", type=_digest, metavar="sha256:HEX", help="what the whole file has to hash to"
     )
@@ -89,6 +83,8 @@ def execute(arguments: argparse.Namespace) -> int:
         if arguments.digest is not None or arguments.at is not None:
             raise UsageError("--digest and --at are for files", "Write REPOSITORY@sha256:HEX.")
         return verify_artifact(arguments)
+    if arguments.policy is not None:
+        raise UsageError("--policy is for OCI artifacts", "Name whom to trust with --key.")
     path = Path(arguments.file)
     with warnings.catch_warnings():
         # What is odd in a stranger's certificate is no news for the user.

@@ -17,7 +17,7 @@ from sprout.oci.model import REF_NAME
 from sprout.oci.names import parse_reference
 
 if TYPE_CHECKING:
-    from sprout.oci.keys import TrustedKey
+    from sprout.oci.policy import Policy
     from sprout.oci.verify import Verified
 
 
@@ -40,12 +40,12 @@ def verify_artifact(arguments: argparse.Namespace) -> int:
     """Print the verdict on an artifact; raises RefusedError when it is a refusal."""
     from sprout.cli.registry import trusted  # noqa: PLC0415 - HTTP is slow to import
 
-    keys = trusted(arguments)
     try:
+        policy = trusted(arguments)
         if is_layout(Path(arguments.file)):
-            found = _stored(Path(arguments.file), keys)
+            found = _stored(Path(arguments.file), policy)
         else:
-            found = [(arguments.file, _remote(arguments, keys))]
+            found = [(arguments.file, _remote(arguments, policy))]
     except refused.RefusedError as error:
         raise RefusedError(error.message, error.hint) from error
     if arguments.json:
@@ -60,25 +60,24 @@ def verify_artifact(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stored(path: Path, keys: tuple[TrustedKey, ...]) -> list[tuple[str, Verified]]:
+def _stored(path: Path, policy: Policy) -> list[tuple[str, Verified]]:
     from sprout.oci.verify import verify_stored  # noqa: PLC0415 - HTTP is slow to import
 
     layout = open_layout(path)
-    roots = [row for row in layout.index.manifests if REF_NAME in row.annotations]
-    roots = [row for row in roots if not row.annotations[REF_NAME].endswith(".sig")]
+    roots = layout.artifacts()
     if not roots:
         raise SproutError(f"{path}: holds no artifact with a name", "Pack or copy it again.")
-    return [(row.annotations[REF_NAME], verify_stored(layout, row, keys)) for row in roots]
+    return [(row.annotations[REF_NAME], verify_stored(layout, row, policy)) for row in roots]
 
 
-def _remote(arguments: argparse.Namespace, keys: tuple[TrustedKey, ...]) -> Verified:
+def _remote(arguments: argparse.Namespace, policy: Policy) -> Verified:
     from sprout.cli.registry import remote  # noqa: PLC0415 - HTTP is slow to import
     from sprout.oci.verify import verify_remote  # noqa: PLC0415 - HTTP is slow to import
 
     with ExitStack() as stack:
         return verify_remote(
             remote(arguments, arguments.file),
-            keys,
+            policy,
             lambda size: stack.enter_context(Progress(f"verifying {arguments.file}", size)).advance,
         )
 

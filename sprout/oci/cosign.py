@@ -11,7 +11,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sprout.oci.digest import digest_of, tag_of
 from sprout.oci.keys import PublicKey, TrustedKey
@@ -29,9 +29,13 @@ SIGNATURE_NOTE = "dev.cosignproject.cosign/signature"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _TYPE = "cosign container image signature"
 _STATEMENT = "https://in-toto.io/Statement/v1"
-_IN_TOTO = "application/vnd.in-toto+json"
+IN_TOTO = "application/vnd.in-toto+json"
 _NOTE = "dev.sigstore.bundle"
+PREDICATE_NOTE = f"{_NOTE}.predicateType"
 _MAX_SUBJECTS = 64
+MAX_SIGNATURE_BYTES = 1 << 20
+# The SBOM of a kernel with every driver is some MiB; a third more in a bundle.
+MAX_ATTESTATION_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -81,17 +85,22 @@ def sign_tag_form(name: str, digest: str, signer: Signer) -> Made:
 
 def sign_bundle(subject: Descriptor, signer: Signer, key: PublicKey) -> Made:
     """Sign a manifest in the bundle form; raises SproutError when the key cannot sign."""
-    algorithm, _, value = subject.digest.partition(":")
-    statement = write_json(
+    statement = statement_of(SIGNED, {}, subject)
+    signature = signer.sign(dsse_message(IN_TOTO, statement), f"bundle of {subject.digest}")
+    return bundle_of(subject, SIGNED, statement, signature, key)
+
+
+def statement_of(predicate: str, value: dict[str, Any], *subjects: Descriptor) -> bytes:
+    """Give an in-toto Statement (v1) of that predicate about some manifests, each once."""
+    pairs = (digest.split(":") for digest in dict.fromkeys(row.digest for row in subjects))
+    return write_json(
         {
             "_type": _STATEMENT,
-            "predicate": {},
-            "predicateType": SIGNED,
-            "subject": [{"digest": {algorithm: value}, "name": ""}],
+            "predicate": value,
+            "predicateType": predicate,
+            "subject": [{"digest": {algorithm: text}, "name": ""} for algorithm, text in pairs],
         }
     )
-    signature = signer.sign(dsse_message(_IN_TOTO, statement), f"bundle of {subject.digest}")
-    return bundle_of(subject, SIGNED, statement, signature, key)
 
 
 def bundle_of(
@@ -101,16 +110,12 @@ def bundle_of(
     hint = base64.b64encode(bytes.fromhex(TrustedKey("", key).fingerprint)).decode()
     bundle = write_json(
         {
-            "dsseEnvelope": {
-                "payload": base64.b64encode(statement).decode(),
-                "payloadType": _IN_TOTO,
-                "signatures": [{"sig": base64.b64encode(signature).decode()}],
-            },
+            "dsseEnvelope": envelope_of(IN_TOTO, statement, signature),
             "mediaType": BUNDLE,
             "verificationMaterial": {"publicKey": {"hint": hint}},
         }
     )
-    notes = {f"{_NOTE}.content": "dsse-envelope", f"{_NOTE}.predicateType": predicate}
+    notes = {f"{_NOTE}.content": "dsse-envelope", PREDICATE_NOTE: predicate}
     data = Manifest(
         config=EMPTY_CONFIG,
         layers=(describe(bundle, BUNDLE),),
@@ -145,24 +150,49 @@ def check_simple(
 
 def check_bundle(
     bundle: bytes, digest: str, keys: Sequence[TrustedKey], where: str, predicate: str = SIGNED
-) -> TrustedKey:
-    """Give the key that signed a statement of this predicate about this digest.
+) -> tuple[TrustedKey, dict[str, Any]]:
+    """Give the key that signed a statement of this predicate about this digest, and what it says.
 
     Raises RefusedError.
     """
     values = parse_json(bundle, where)
     if not text_field(values, "mediaType", where).startswith("application/vnd.dev.sigstore.bundle"):
         raise malformed(where, "is no bundle")
-    envelope = table_field(values, "dsseEnvelope", where)
+    kind, body, key = open_envelope(table_field(values, "dsseEnvelope", where), keys, where)
+    if kind != IN_TOTO:
+        raise malformed(where, "signs no in-toto statement")
+    return key, check_statement(body, digest, predicate, where)
+
+
+def open_envelope(
+    envelope: dict[str, Any], keys: Sequence[TrustedKey], where: str
+) -> tuple[str, bytes, TrustedKey]:
+    """Give the type and the bytes that a DSSE envelope holds, and the key that signed them.
+
+    Raises RefusedError when none of `keys` did.
+    """
     kind = text_field(envelope, "payloadType", where)
     body = _decoded(text_field(envelope, "payload", where), where)
     rows = list_field(envelope, "signatures", where, 1)
     if len(rows) != 1 or not isinstance(rows[0], dict):
         raise malformed(where, "has not exactly one signature")
     signature = _decoded(text_field(rows[0], "sig", where), where)
-    key = _signer(signature, dsse_message(kind, body), keys, where)
+    return kind, body, _signer(signature, dsse_message(kind, body), keys, where)
+
+
+def envelope_of(kind: str, body: bytes, signature: bytes) -> dict[str, Any]:
+    """Give the DSSE envelope of some bytes and their signature (envelope.md)."""
+    return {
+        "payload": base64.b64encode(body).decode(),
+        "payloadType": kind,
+        "signatures": [{"sig": base64.b64encode(signature).decode()}],
+    }
+
+
+def check_statement(body: bytes, digest: str, predicate: str, where: str) -> dict[str, Any]:
+    """Give the predicate of an in-toto statement about `digest`; raises RefusedError."""
     statement = parse_json(body, where)
-    if kind != _IN_TOTO or text_field(statement, "_type", where) != _STATEMENT:
+    if text_field(statement, "_type", where) != _STATEMENT:
         raise malformed(where, "signs no in-toto statement")
     found = text_field(statement, "predicateType", where)
     if found != predicate:
@@ -173,7 +203,8 @@ def check_bundle(
     for row in list_field(statement, "subject", where, _MAX_SUBJECTS):
         digests = row.get("digest") if isinstance(row, dict) else None
         if isinstance(digests, dict) and digests.get(algorithm) == value:
-            return key
+            said = statement.get("predicate")
+            return said if isinstance(said, dict) else {}
     raise RefusedError(Why.OTHER_DIGEST, where, f"signs another digest than {digest}")
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sprout.base.files import write_file
-from sprout.oci import cosign
-from sprout.oci.digest import digest_of
+from sprout.oci import attest, cosign
+from sprout.oci.digest import digest_of, tag_of
 from sprout.oci.keys import PublicKey
 from sprout.oci.layout import Layout
 from sprout.oci.model import REF_NAME, Descriptor, Index
@@ -18,21 +18,24 @@ if TYPE_CHECKING:
 
 
 def sign_layout(layout: Layout, signer: Signer, key: PublicKey) -> list[Descriptor]:
-    """Add a signature in the bundle form to every artifact and each of its manifests.
+    """Add a signature in the bundle form to every artifact and each of its manifests, and to what
+    is known of them: SBOM and provenance.
 
     The tag form names a registry, so a push makes that one. Gives the artifacts that were signed.
     Raises SproutError when the layout is malformed, the key cannot sign, or it cannot be written.
     """
-    artifacts = [row for row in layout.index.manifests if REF_NAME in row.annotations]
+    artifacts = layout.artifacts()
     made: dict[str, cosign.Made] = {}
     for root in artifacts:
         parsed = layout.manifest(root)[1]
-        for row in (root, *(parsed.manifests if isinstance(parsed, Index) else ())):
-            found = cosign.sign_bundle(row, signer, key)
-            made[found.row.digest] = found
+        subjects = (root, *(parsed.manifests if isinstance(parsed, Index) else ()))
+        found = [cosign.sign_bundle(row, signer, key) for row in subjects]
+        found += [one for _, one in attest.signed(layout, root, signer, key)]
+        made.update({one.row.digest: one for one in found})
     for one in made.values():
         for data in (*one.blobs, one.manifest):
-            write_file(layout.blob_path(digest_of(data)), data)
+            name = digest_of(data).replace(":", "/", 1)
+            write_file(layout.path / "blobs" / name, data)
     listed = {row.digest for row in layout.index.manifests}
     rows = [one.row for digest, one in made.items() if digest not in listed]
     index = replace(layout.index, manifests=(*layout.index.manifests, *rows))
@@ -41,14 +44,18 @@ def sign_layout(layout: Layout, signer: Signer, key: PublicKey) -> list[Descript
 
 
 def kept_referrers(layout: Layout, digest: str) -> list[cosign.Made]:
-    """Give what a layout holds that refers to a manifest, as a registry takes it.
+    """Give what a layout holds that refers to a manifest, in either way, as a registry takes it.
 
     Raises RefusedError when it is malformed.
     """
     found = []
-    for row in Stored(layout).referrers(digest):
+    tag = tag_of(digest, ".sig")
+    tagged = [row for row in layout.index.manifests if row.annotations.get(REF_NAME) == tag]
+    for row in (*Stored(layout).referrers(digest), *tagged):
         data, parsed = layout.manifest(row)
         if not isinstance(parsed, Index):
-            blobs = tuple(layout.check_blob(blob).read_bytes() for blob in parsed.blobs())
-            found.append(cosign.Made(data, row, blobs, None))
+            blobs = tuple(
+                layout.small_blob(blob, cosign.MAX_ATTESTATION_BYTES) for blob in parsed.blobs()
+            )
+            found.append(cosign.Made(data, row, blobs, tag if row in tagged else None))
     return found

@@ -17,6 +17,9 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
 TITLE = "org.opencontainers.image.title"
 REF_NAME = "org.opencontainers.image.ref.name"
+VERSION = "org.opencontainers.image.version"
+# The image of a tree that an artifact is of: what a signed minimum version is about.
+IMAGE = "vnd.sprout.image"
 # What a push appends to the tag for this artifact of a layout; stands in `index.json` alone.
 SUFFIX = "vnd.sprout.tag.suffix"
 EMPTY_BYTES = b"{}"

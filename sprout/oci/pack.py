@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sprout.oci.attest import Evidence, unsigned
 from sprout.oci.definition import Definition
 from sprout.oci.layout import NewLayout, new_layout
 from sprout.oci.model import (
@@ -40,32 +41,39 @@ def pack(
     target: Path,
     definitions: Sequence[Definition],
     sources: Mapping[str, Mapping[str, Path | bytes]],
+    evidence: Mapping[str, Mapping[str, Evidence]] | None = None,
 ) -> list[Packed]:
     """Write a layout at `target` with one artifact per definition, in one step.
 
-    `sources` are by architecture (OCI's word), then by the names that definitions use. The same
-    input gives the same digests. Raises SproutError when a file cannot be read or the layout not
+    `sources` are by architecture (OCI's word), then by the names that definitions use; `evidence`,
+    what is known of an artifact, by architecture, then by kind. The same input gives the same
+    digests. Raises SproutError when a file cannot be read or the layout not
     be written; then nothing is at `target` that was not there before.
     """
-    packed, roots = [], []
+    packed, roots, referrers = [], [], []
     with new_layout(target) as layout:
         layout.add(EMPTY_BYTES)
         for definition in definitions:
-            rows, size = [], 0
+            rows, size = {}, 0
             for architecture in sorted(sources):
                 row, count = _manifest(layout, definition, architecture, sources[architecture])
-                rows.append(row)
+                rows[architecture] = row
                 size += count
             # Without an artifactType of its own: older skopeo would drop it, and with it the
             # digest that was signed. The manifests have theirs.
-            index = Index(tuple(rows), annotations=definition.annotations).to_bytes()
+            index = Index(tuple(rows.values()), annotations=definition.annotations).to_bytes()
             digest = layout.add(index)
             notes = {REF_NAME: definition.kind, SUFFIX: definition.suffix}
-            roots.append(
-                describe(index, INDEX, annotations=notes, artifact_type=definition.artifact_type)
-            )
+            root = describe(index, INDEX, annotations=notes, artifact_type=definition.artifact_type)
+            roots.append(root)
             packed.append(Packed(definition.kind, definition.suffix, digest, size))
-        layout.finish(roots)
+            for architecture, row in rows.items():
+                known = (evidence or {}).get(architecture, {}).get(definition.kind)
+                for made in unsigned(known, root, row) if known is not None else ():
+                    for data in (*made.blobs, made.manifest):
+                        layout.add(data)
+                    referrers.append(made.row)
+        layout.finish([*roots, *referrers])
     return packed
 
 

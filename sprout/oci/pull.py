@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from pathlib import Path
 
 from sprout.base.errors import SproutError
 from sprout.base.files import cannot_write
-from sprout.oci.keys import TrustedKey
 from sprout.oci.layout import check_size
 from sprout.oci.model import TITLE, Descriptor, Index, Manifest, parse_manifest
 from sprout.oci.names import check_file_name
+from sprout.oci.policy import Policy, check_manifests, check_policy
 from sprout.oci.refused import RefusedError, altered, malformed
 from sprout.oci.remote import Remote
-from sprout.oci.trust import Accepted, check_signed
+from sprout.oci.trust import Accepted
 
 PARALLEL = 4
 
@@ -45,18 +45,19 @@ class Chosen:
         return sum(row.size for row in self.files.values())
 
 
-def choose(remote: Remote, keys: Sequence[TrustedKey], architecture: str) -> Chosen:
-    """Resolve the reference, check who signed it, and read the manifest for `architecture`.
+def choose(remote: Remote, policy: Policy, architecture: str) -> Chosen:
+    """Resolve the reference, check what `policy` demands, and read the manifest for `architecture`.
 
-    Raises RefusedError when no key of `keys` signed it or something is malformed.
+    Raises RefusedError when a demand is not met or something is malformed.
     """
     where = str(remote.reference)
-    root = remote.root()
-    accepted = check_signed(remote, root.digest, keys, where)
-    parsed = read_manifest(remote, root, where)
+    root, parsed = remote.root()
+    accepted = check_policy(policy, remote, root, parsed, where)
     if isinstance(parsed, Manifest):
+        check_manifests(policy, remote, [root], where)
         return Chosen(root.digest, accepted, None, files_of(parsed, where))
     row = for_architecture(parsed, architecture, where)
+    check_manifests(policy, remote, [row], where)
     inner = read_manifest(remote, row, where)
     if isinstance(inner, Index):
         raise malformed(where, "is an index in an index")

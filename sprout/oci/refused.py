@@ -16,6 +16,9 @@ class Why(StrEnum):
     STRANGER = "signed by a stranger"
     OTHER_DIGEST = "signature of another digest"
     OTHER_PREDICATE = "signature with another predicate"
+    NOT_ATTESTED = "not attested"
+    AGAINST_POLICY = "against the policy"
+    TOO_OLD = "older than the signed minimum"
 
 
 _HINTS = {
@@ -25,6 +28,9 @@ _HINTS = {
     Why.STRANGER: "If its signer is to be trusted, name that key with --key too.",
     Why.OTHER_DIGEST: "Somebody moved a signature; use the digest that was signed.",
     Why.OTHER_PREDICATE: "It vouches for something else; sign the artifact itself.",
+    Why.NOT_ATTESTED: "Pack and sign it with Sprout, or ask less in the policy.",
+    Why.AGAINST_POLICY: "Take one that was built as the policy wants, or change the policy.",
+    Why.TOO_OLD: "Take a newer one; this version is not to be installed any more.",
 }
 
 

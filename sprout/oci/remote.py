@@ -6,8 +6,7 @@ Nothing that it answers is believed: whatever is named by a digest is hashed her
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote, urljoin
 
@@ -23,6 +22,7 @@ from sprout.oci.model import (
     MAX_MANIFEST_BYTES,
     Descriptor,
     Index,
+    Manifest,
     parse_manifest,
 )
 from sprout.oci.names import Reference
@@ -31,9 +31,9 @@ from sprout.oci.sending import Sending
 from sprout.oci.web import Access, Web, pieces, read_body
 
 _ACCEPT = f"{MANIFEST}, {INDEX}"
-_SMALL = 1 << 20
 _CHUNK = 1 << 20
 _MAX_REFERRERS = 64
+_MAX_PAGES = 4
 
 
 class Remote:
@@ -74,8 +74,8 @@ class Remote:
                 return data, kind
         raise AssertionError
 
-    def root(self) -> Descriptor:
-        """Give the descriptor of what the reference names; its digest was computed here.
+    def root(self) -> tuple[Descriptor, Manifest | Index]:
+        """Give what the reference names; the digest in its descriptor was computed here.
 
         Raises as `manifest` does, and SproutError when there is nothing.
         """
@@ -86,13 +86,13 @@ class Remote:
             )
         data, kind = found
         parsed = parse_manifest(data, str(self.reference), kind or None)
-        return Descriptor(parsed.media_type, digest_of(data), len(data))
+        return Descriptor(parsed.media_type, digest_of(data), len(data)), parsed
 
-    def small_blob(self, row: Descriptor) -> bytes:
-        """Give a blob of at most 1 MiB, verified; raises as `fetch` does."""
+    def small_blob(self, row: Descriptor, limit: int) -> bytes:
+        """Give a blob of at most `limit` bytes, verified; raises as `fetch` does."""
         where = f"{self.reference.name}: {row.digest}"
-        if row.size > _SMALL:
-            raise altered(where, f"is longer than {_SMALL:,} bytes")
+        if row.size > limit:
+            raise altered(where, f"is longer than {limit:,} bytes")
         if row.digest == digest_of(EMPTY_BYTES):
             return EMPTY_BYTES
         try:
@@ -107,16 +107,32 @@ class Remote:
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """Give what refers to a manifest: by the API, else by the fallback tag (1.1).
 
-        Raises RefusedError when the list is malformed or too long.
+        The list may come in several pages (RFC 8288, "next"). Raises RefusedError when it is
+        malformed or too long.
         """
         where = f"{self.reference.name}: referrers of {digest}"
-        with self.web.ask("GET", f"referrers/{digest}", wanted=(200, 400, 404, 405)) as answer:
-            listed = answer.headers.get("Content-Type", "").partition(";")[0] == INDEX
-            if answer.status_code == 200 and listed:
-                data = read_body(answer, MAX_MANIFEST_BYTES, where)
-                return _referrers(data, where)
+        rows: tuple[Descriptor, ...] = ()
+        place = f"referrers/{digest}"
+        for _ in range(_MAX_PAGES):
+            with self.web.ask("GET", place, wanted=(200, 400, 404, 405)) as answer:
+                listed = answer.headers.get("Content-Type", "").partition(";")[0] == INDEX
+                if answer.status_code != 200 or not listed:
+                    break
+                rows += _referrers(read_body(answer, MAX_MANIFEST_BYTES, where), where)
+                following = answer.links.get("next", {}).get("url")
+                if following is None:
+                    return rows
+                place = self._same_registry(urljoin(f"{self.web.base}{place}", following), where)
+        else:
+            raise altered(where, f"is a list of more than {_MAX_PAGES} pages")
         found = self.manifest(tag_of(digest))
         return () if found is None else _referrers(found[0], where)
+
+    def _same_registry(self, url: str, where: str) -> str:
+        """Give back the address of a list's next page when it is in this repository."""
+        if not url.startswith(self.web.base):
+            raise altered(where, f"goes on elsewhere: {url[:120]!r}")
+        return url
 
     def fetch(self, row: Descriptor, target: Path, advance: Callable[[int], None]) -> None:
         """Download a blob to `target`, which is on the disk and verified when this returns.
@@ -201,11 +217,13 @@ class Remote:
         with self.web.ask("HEAD", f"blobs/{digest}", wanted=(200, 404)) as answer:
             return answer.status_code == 200
 
-    def send_blob(self, row: Descriptor, source: Path | bytes, *, mount: str | None = None) -> bool:
+    def send_blob(
+        self, row: Descriptor, body: bytes | Callable[[], Sending], *, mount: str | None = None
+    ) -> bool:
         """Upload a blob that is not there yet; False when it was, or was mounted from `mount`.
 
-        Raises RefusedError when a file `source` is not as `row` says, SproutError when the registry
-        does not take it.
+        `body` is called for each attempt. Raises RefusedError when what it gives is not as `row`
+        says, SproutError when the registry does not take it.
         """
         if self.has_blob(row.digest):
             return False
@@ -215,7 +233,6 @@ class Remote:
                 return False
             place = urljoin(self.web.base, answer.headers.get("Location", ""))
         joint = "&" if "?" in place else "?"
-        body = source if isinstance(source, bytes) else lambda: Sending(row, source)
         headers = {"Content-Type": "application/octet-stream"}
         url = f"{place}{joint}digest={quote(row.digest, safe='')}"
         with self.web.ask("PUT", url, wanted=(201,), headers=headers, body=body):
@@ -231,11 +248,11 @@ class Remote:
             if said is not None and said != digest_of(data):
                 raise altered(f"{self.reference.name}: {name}", "the registry stored other bytes")
 
-    def send_referrer(self, data: bytes, row: Descriptor, subject: str) -> None:
-        """Store a manifest that has a subject, where clients look for it.
+    def send_referrer(self, data: bytes, row: Descriptor) -> bool:
+        """Store a manifest that has a subject; False when the registry does not list it itself.
 
-        A registry that does not answer with OCI-Subject has no referrers API: the list under the
-        fallback tag is then ours to keep (distribution-spec 1.1, "Pushing Manifests with Subject").
+        One that does not answer with OCI-Subject has no referrers API, and the list is ours to keep
+        with `list_referrers` (distribution-spec 1.1, "Pushing Manifests with Subject").
         """
         with self.web.ask(
             *("PUT", f"manifests/{row.digest}"),
@@ -243,13 +260,15 @@ class Remote:
             headers={"Content-Type": row.media_type},
             body=data,
         ) as answer:
-            if "OCI-Subject" in answer.headers:
-                return
+            return "OCI-Subject" in answer.headers
+
+    def list_referrers(self, subject: str, rows: Sequence[Descriptor]) -> None:
+        """Add to the list of what refers to `subject`, under its fallback tag."""
         tag = tag_of(subject)
         found = self.manifest(tag)
-        rows = () if found is None else _referrers(found[0], f"{self.reference.name}: {tag}")
-        kept = tuple(old for old in rows if old.digest != row.digest)
-        self.send_manifest(Index((*kept, replace(row))).to_bytes(), INDEX, tag)
+        old = () if found is None else _referrers(found[0], f"{self.reference.name}: {tag}")
+        listed = {row.digest: row for row in (*old, *rows)}
+        self.send_manifest(Index(tuple(listed.values())).to_bytes(), INDEX, tag)
 
 
 def _referrers(data: bytes, where: str) -> tuple[Descriptor, ...]:

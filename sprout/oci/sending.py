@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import IO
 
-from sprout.oci.digest import check_hash, hasher
-from sprout.oci.layout import check_size
+from sprout.oci.layout import Layout, check_size
 from sprout.oci.model import Descriptor
 
 _PIECE = 1 << 20
@@ -20,23 +17,14 @@ class Sending:
     A registry that does not check digests itself so never has a whole blob that is another.
     """
 
-    def __init__(self, row: Descriptor, path: Path) -> None:
-        """Open the file; raises RefusedError when it has another size than described."""
+    def __init__(self, layout: Layout, row: Descriptor) -> None:
+        """Open the blob; raises SproutError when it is not there."""
         self._row = row
-        self._path = path
-        check_size(path.stat().st_size, row, str(path))
-        self._file: IO[bytes] = path.open("rb", buffering=0)
+        self._where = f"{layout.path}: {row.digest}"
+        self._file = layout.opened(row)
         self._read = 0
         self._pool = ThreadPoolExecutor(1)
-        self._checked: Future[None] = self._pool.submit(self._check)
-
-    def _check(self) -> None:
-        found = hasher(self._row.digest)
-        buffer = memoryview(bytearray(_PIECE))
-        with self._path.open("rb", buffering=0) as stream:
-            while count := stream.readinto(buffer):
-                found.update(buffer[:count])
-        check_hash(found, self._row.digest, str(self._path))
+        self._checked: Future[None] = self._pool.submit(layout.check_blob, row)
 
     def __len__(self) -> int:
         """Give the size; requests sends it as Content-Length."""
@@ -49,10 +37,10 @@ class Sending:
 
     def read(self, size: int = _PIECE) -> bytes:
         """Give the next piece; raises RefusedError at the end when the digest is another."""
-        piece = self._file.read(size if size > 0 else _PIECE)
+        piece = self._file.read(size if size > 0 else _PIECE) or b""
         self._read += len(piece)
         if self._read >= self._row.size or not piece:
-            check_size(self._read, self._row, str(self._path))
+            check_size(self._read, self._row, self._where)
             self._checked.result()
         return piece
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from sprout.oci.digest import parse_digest
 from sprout.oci.layout import Layout
 from sprout.oci.model import REF_NAME, Descriptor
-from sprout.oci.refused import altered
-
-_SMALL = 1 << 20
 
 
 class Stored:
@@ -27,11 +23,9 @@ class Stored:
                 return self.layout.manifest(row)[0], row.media_type
         return None
 
-    def small_blob(self, row: Descriptor) -> bytes:
-        """Give a blob of at most 1 MiB, verified; raises RefusedError."""
-        if row.size > _SMALL:
-            raise altered(parse_digest(row.digest, "blob"), f"is longer than {_SMALL:,} bytes")
-        return self.layout.check_blob(row).read_bytes()
+    def small_blob(self, row: Descriptor, limit: int) -> bytes:
+        """Give a blob of at most `limit` bytes, verified; raises RefusedError."""
+        return self.layout.small_blob(row, limit)
 
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """Give the manifests that `index.json` lists without a name and whose subject this is."""

@@ -1,10 +1,10 @@
-"""Is a digest signed by somebody trusted? Looks for both of cosign's forms, wherever they lie."""
+"""Does somebody trusted vouch for a digest? Looks for both of cosign's forms, wherever they lie."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sprout.oci import cosign
 from sprout.oci.digest import tag_of
@@ -23,8 +23,8 @@ class Source(Protocol):
     def manifest(self, name: str) -> tuple[bytes, str] | None:
         """Give a manifest by tag or digest with its media type, None where there is none."""
 
-    def small_blob(self, row: Descriptor) -> bytes:
-        """Give a small blob, verified against its descriptor."""
+    def small_blob(self, row: Descriptor, limit: int) -> bytes:
+        """Give a blob of at most `limit` bytes, verified against its descriptor."""
 
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """Give what refers to a manifest."""
@@ -32,10 +32,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Accepted:
-    """A signature that is good: whose, and in which form ("bundle" or "tag")."""
+    """A signature that is good: whose, in which form ("bundle" or "tag"), and what it says."""
 
     key: TrustedKey
     form: str
+    predicate: dict[str, Any] = field(default_factory=dict)
 
 
 def check_signed(source: Source, digest: str, keys: Sequence[TrustedKey], where: str) -> Accepted:
@@ -43,23 +44,45 @@ def check_signed(source: Source, digest: str, keys: Sequence[TrustedKey], where:
 
     Raises RefusedError when there is none: the reason is that of the signature that came nearest.
     """
+    bundles = _bundles(source, digest, keys, where, cosign.SIGNED)
+    return _first([bundles, _tags(source, digest, keys, where)], where, Why.UNSIGNED, "signed")
+
+
+def check_attested(
+    source: Source, digest: str, keys: Sequence[TrustedKey], where: str, predicate: str
+) -> Accepted:
+    """Give the first statement of that predicate about `digest` that one of `keys` signed.
+
+    Raises RefusedError when there is none, as `check_signed` does.
+    """
+    bundles = _bundles(source, digest, keys, where, predicate)
+    return _first([bundles], where, Why.NOT_ATTESTED, f"vouched for by any {predicate}")
+
+
+def _first(forms: Sequence[Iterator[_Check]], where: str, why: Why, missing: str) -> Accepted:
     refusals: list[RefusedError] = []
-    for form, check in _candidates(source, digest, keys, where):
-        try:
-            return Accepted(check(), form)
-        except RefusedError as error:
-            refusals.append(error)
+    for candidates in forms:
+        for check in candidates:
+            try:
+                return check()
+            except RefusedError as error:
+                refusals.append(error)
     if not refusals:
-        raise RefusedError(Why.UNSIGNED, where, "is not signed")
+        raise RefusedError(why, where, f"is not {missing}")
     raise min(refusals, key=lambda error: _RANK.index(error.why))
 
 
-def _candidates(
-    source: Source, digest: str, keys: Sequence[TrustedKey], where: str
-) -> Iterator[tuple[str, _Check]]:
+def _bundles(
+    source: Source, digest: str, keys: Sequence[TrustedKey], where: str, predicate: str
+) -> Iterator[_Check]:
     rows = [row for row in source.referrers(digest) if row.artifact_type == cosign.BUNDLE]
+    # The list is not signed: what it calls otherwise may be it all the same, and is looked at last.
+    rows.sort(key=lambda row: row.annotations.get(cosign.PREDICATE_NOTE, predicate) != predicate)
     for row in rows[:_MAX_SIGNATURES]:
-        yield "bundle", _Check(source, row, digest, keys, where)
+        yield _Check(source, row, digest, keys, where, predicate)
+
+
+def _tags(source: Source, digest: str, keys: Sequence[TrustedKey], where: str) -> Iterator[_Check]:
     found = source.manifest(tag_of(digest, ".sig"))
     if found is None:
         return
@@ -67,7 +90,7 @@ def _candidates(
     if isinstance(manifest, Manifest):
         for layer in manifest.layers[:_MAX_SIGNATURES]:
             if layer.media_type == cosign.SIMPLE_SIGNING:
-                yield "tag", _Check(source, layer, digest, keys, where)
+                yield _Check(source, layer, digest, keys, where, cosign.SIGNED)
 
 
 @dataclass(frozen=True)
@@ -79,14 +102,17 @@ class _Check:
     digest: str
     keys: Sequence[TrustedKey]
     where: str
+    predicate: str
 
-    def __call__(self) -> TrustedKey:
-        """Give the key that made it; raises RefusedError."""
+    def __call__(self) -> Accepted:
+        """Give what it vouches for, and whose it is; raises RefusedError."""
         where = f"{self.where}: signature {self.row.digest[:19]}"
         if self.row.media_type == cosign.SIMPLE_SIGNING:
             note = self.row.annotations.get(cosign.SIGNATURE_NOTE, "")
-            payload = self.source.small_blob(self.row)
-            return cosign.check_simple(payload, note, self.digest, self.keys, where)
+            payload = self.source.small_blob(self.row, cosign.MAX_SIGNATURE_BYTES)
+            return Accepted(
+                cosign.check_simple(payload, note, self.digest, self.keys, where), "tag"
+            )
         found = self.source.manifest(self.row.digest)
         if found is None:
             raise altered(where, "is listed, but not there")
@@ -95,5 +121,6 @@ class _Check:
             raise altered(where, "has not exactly one layer")
         if manifest.subject is None or manifest.subject.digest != self.digest:
             raise RefusedError(Why.OTHER_DIGEST, where, "refers to another manifest")
-        bundle = self.source.small_blob(manifest.layers[0])
-        return cosign.check_bundle(bundle, self.digest, self.keys, where)
+        bundle = self.source.small_blob(manifest.layers[0], cosign.MAX_ATTESTATION_BYTES)
+        key, said = cosign.check_bundle(bundle, self.digest, self.keys, where, self.predicate)
+        return Accepted(key, "bundle", said)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sprout.oci.keys import TrustedKey
 from sprout.oci.layout import Layout
 from sprout.oci.model import Descriptor, Index, Manifest
+from sprout.oci.policy import Policy, check_manifests, check_policy
 from sprout.oci.pull import PARALLEL, files_of, read_manifest
 from sprout.oci.refused import malformed
 from sprout.oci.remote import Remote
 from sprout.oci.stored import Stored
-from sprout.oci.trust import Accepted, check_signed
+from sprout.oci.trust import Accepted
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ class Verified:
     size: int
 
 
-def verify_stored(layout: Layout, root: Descriptor, keys: Sequence[TrustedKey]) -> Verified:
+def verify_stored(layout: Layout, root: Descriptor, policy: Policy) -> Verified:
     """Verify one artifact of a layout; raises RefusedError."""
-    where = f"{layout.path}: {root.digest}"
-    accepted = check_signed(Stored(layout), root.digest, keys, where)
+    where, stored = f"{layout.path}: {root.digest}", Stored(layout)
     parsed = layout.manifest(root)[1]
+    accepted = check_policy(policy, stored, root, parsed, where)
     rows = parsed.manifests if isinstance(parsed, Index) else ()
+    check_manifests(policy, stored, rows or (root,), where)
     leaves = [layout.manifest(row)[1] for row in rows] or [parsed]
     blobs = _blobs(leaves, where)
     with ThreadPoolExecutor(PARALLEL) as pool:
@@ -41,25 +42,53 @@ def verify_stored(layout: Layout, root: Descriptor, keys: Sequence[TrustedKey]) 
     return Verified(root.digest, accepted, 1 + len(rows), len(blobs), size)
 
 
+@dataclass(frozen=True)
+class Listed:
+    """An artifact in a registry that met all demands, and everything that it consists of."""
+
+    root: Descriptor
+    accepted: Accepted
+    manifests: tuple[Descriptor, ...]
+    blobs: tuple[Descriptor, ...]
+
+    @property
+    def size(self) -> int:
+        """Give the bytes of all blobs."""
+        return sum(row.size for row in self.blobs)
+
+
+def list_remote(remote: Remote, policy: Policy) -> Listed:
+    """Check what `policy` demands of an artifact, for every architecture, and read its manifests.
+
+    Raises RefusedError, or SproutError when the registry does not answer.
+    """
+    where = str(remote.reference)
+    root, parsed = remote.root()
+    accepted = check_policy(policy, remote, root, parsed, where)
+    rows = parsed.manifests if isinstance(parsed, Index) else ()
+    check_manifests(policy, remote, rows or (root,), where)
+    blobs = _blobs([read_manifest(remote, row, where) for row in rows] or [parsed], where)
+    return Listed(root, accepted, rows, tuple(blobs))
+
+
 def verify_remote(
-    remote: Remote, keys: Sequence[TrustedKey], begin: Callable[[int], Callable[[int], None]]
+    remote: Remote, policy: Policy, begin: Callable[[int], Callable[[int], None]]
 ) -> Verified:
     """Verify an artifact in a registry; every blob is read, none is kept.
 
-    `begin` takes the number of bytes and gives what counts them. Raises RefusedError, or
-    SproutError when the registry does not answer.
+    `begin` takes the number of bytes and gives what counts them. Raises as `list_remote` does.
     """
-    where = str(remote.reference)
-    root = remote.root()
-    accepted = check_signed(remote, root.digest, keys, where)
-    parsed = read_manifest(remote, root, where)
-    rows = parsed.manifests if isinstance(parsed, Index) else ()
-    blobs = _blobs([read_manifest(remote, row, where) for row in rows] or [parsed], where)
-    size = sum(row.size for row in blobs)
-    advance = begin(size)
+    found = list_remote(remote, policy)
+    advance = begin(found.size)
     with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(lambda row: remote.check_blob(row, advance), blobs))
-    return Verified(root.digest, accepted, 1 + len(rows), len(blobs), size)
+        list(pool.map(lambda row: remote.check_blob(row, advance), found.blobs))
+    return Verified(
+        found.root.digest,
+        found.accepted,
+        1 + len(found.manifests),
+        len(found.blobs),
+        found.size,
+    )
 
 
 def _blobs(leaves: Sequence[Manifest | Index], where: str) -> list[Descriptor]:

@@ -209,7 +209,10 @@ def packed(modular_tree: Path) -> dict[str, Path]:
         assert isinstance(index, Index)
         manifest = layout.manifest(index.manifests[0])[1]
         assert isinstance(manifest, Manifest)
-        found |= {row.annotations[TITLE]: layout.check_blob(row) for row in manifest.layers}
+        for row in manifest.layers:
+            layout.check_blob(row)
+            blob = layout.path / "blobs" / row.digest.replace(":", "/", 1)
+            found[row.annotations[TITLE]] = blob
     return found
 
 

@@ -325,3 +325,51 @@ def test_full_disk(tmp_path: Path) -> None:
         done = subprocess.run(words, cwd=ROOT, capture_output=True, check=False, timeout=60)
     assert done.stdout.decode() == "1\n", done.stderr.decode()
     assert b"bytes are needed" in done.stderr
+
+
+def test_disk_that_fills_up_meanwhile(tmp_path: Path) -> None:
+    """There was room when the pull began, and a write fails all the same: nothing is left."""
+    size = 8 << 20
+    content, made = signed_artifact(RELEASE, {"disk.img": os.urandom(size)})
+    small = tmp_path / "small"
+    small.mkdir()
+    row = made.files["disk.img"]
+    with serving(content, tmp_path) as server:
+
+        def halting(handler: Handler) -> bool:
+            """Send a quarter, wait until the rest of the disk is taken, and send the rest."""
+            if blob_of(handler.path) != row.digest:
+                return False
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(size))
+            handler.end_headers()
+            handler.wfile.write(content.blobs[row.digest][: size // 4])
+            for _ in range(200):
+                if (tmp_path / "full").exists():
+                    break
+                time.sleep(0.05)
+            handler.wfile.write(content.blobs[row.digest][size // 4 :])
+            return True
+
+        server.tricks.append(halting)
+        pull: list[str | Path] = [sys.executable, "-m", "sprout", "pull", server.reference]
+        pull += ["--key", RELEASE.write(tmp_path / "k.pub"), "-o", small / "out"]
+        pull += ["--ca", server.authority, "--arch", "amd64"]
+        script = f"""
+            mount -t tmpfs -o size=12m none {small}
+            "$@" & pull=$!
+            until ls -A {small} | grep -q sprout-pull; do sleep 0.05; done
+            sleep 0.5
+            cat /dev/zero 2>{tmp_path}/full.err >{small}/other
+            touch {tmp_path}/full
+            wait $pull
+            echo $?
+            rm -f {small}/other
+            ls -A {small}
+        """
+        words = ["unshare", "-rm", "sh", "-c", script, "sh", *map(str, pull)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, check=False, timeout=60)
+    assert done.stdout.decode() == "1\n", done.stderr.decode()
+    errors = [line for line in done.stderr.decode().splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr.decode()
+    assert "cannot be written: " in errors[0]

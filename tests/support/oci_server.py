@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from oci_content import Content
 from oci_registry import certificate
 
-from sprout.oci.model import INDEX, Index
+from sprout.oci.model import INDEX, Descriptor, Index, parse_manifest
 
 Trick = Callable[["Handler"], bool]
 
@@ -77,10 +78,42 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(404)
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        self.do_GET()
+        self._take("uploads", lambda _: self.answer(202, Location=f"{self.path}1"))
 
-    do_PUT = do_POST  # noqa: N815 - named by the library
+    def do_PUT(self) -> None:
+        kind = "uploads" if "/blobs/" in self.path else "manifests"
+        self._take(kind, self._stored if kind == "uploads" else self._listed)
+
+    def _take(self, kind: str, take: Callable[[bytes], None]) -> None:
+        """Read a request's body and have it stored, unless a trick answers."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.state.paths.append(f"{self.command} {self.path}")
+        if not any(trick(self) for trick in self.state.tricks):
+            take(body) if f"/{kind}/" in self.path else self.answer(404)
+
+    def _stored(self, body: bytes) -> None:
+        (digest,) = parse_qs(urlsplit(self.path).query)["digest"]
+        if self.state.content.blob(body).digest != digest:
+            self.answer(400)
+            return
+        self.answer(201)
+
+    def _listed(self, body: bytes) -> None:
+        """Store a manifest, and list it for its subject, as a registry of version 1.1 does."""
+        name, kind = self.path.rpartition("/")[2], self.headers["Content-Type"]
+        row = self.state.content.manifest(body, kind, None if ":" in name else name)
+        manifest = parse_manifest(body, name, kind)
+        if manifest.subject is None:
+            self.answer(201, Docker_Content_Digest=row.digest)
+            return
+        rows = self.state.content.referrers.setdefault(manifest.subject.digest, [])
+        found = Descriptor(
+            kind, row.digest, row.size, manifest.annotations, artifact_type=manifest.artifact_type
+        )
+        if found not in rows:
+            rows.append(found)
+        self.answer(201, OCI_Subject=manifest.subject.digest)
+
     do_HEAD = do_GET  # noqa: N815 - named by the library
 
     def _blob(self, data: bytes) -> None:

@@ -55,7 +55,7 @@ def statement(**changes: object) -> dict[str, Any]:
 
 def test_bundle_is_accepted_and_shaped_as_cosign_wants_it() -> None:
     made = cosign.sign_bundle(SUBJECT, RELEASE, RELEASE.public)
-    assert cosign.check_bundle(made.blobs[1], SUBJECT.digest, KEYS, "x").name == "release"
+    assert cosign.check_bundle(made.blobs[1], SUBJECT.digest, KEYS, "x")[0].name == "release"
     manifest = parse_manifest(made.manifest, "x")
     assert isinstance(manifest, Manifest)
     assert manifest.subject is not None

@@ -11,7 +11,7 @@ from commands import ROOT, Sprout, assert_one_error
 from sprout.base.errors import SproutError
 from sprout.cli.pack import kernel_metadata
 from sprout.oci.definition import Definition, FileRow, load_definitions, present
-from sprout.oci.layout import open_layout
+from sprout.oci.layout import Layout, open_layout
 from sprout.oci.model import INDEX, MANIFEST, TITLE, Descriptor, Index, Manifest
 from sprout.oci.pack import Packed, pack
 from sprout.oci.refused import RefusedError
@@ -35,6 +35,10 @@ MODULES: Parts = {"addons": b"hsqs", "sdk": b"sdk"}
 def packed(target: Path, *architectures: str, parts: Parts = PARTS) -> list[Packed]:
     definitions = present(load_definitions(ROOT / "oci/artifacts.toml", WORDS), parts)
     return pack(target, definitions, dict.fromkeys(architectures, parts))
+
+
+def blob_path(layout: Layout, row: Descriptor) -> Path:
+    return layout.path / "blobs" / row.digest.replace(":", "/", 1)
 
 
 def test_same_input_same_digests(tmp_path: Path) -> None:
@@ -140,7 +144,7 @@ def test_blobs_that_are_not_as_described(tmp_path: Path) -> None:
     packed(tmp_path / "a", "amd64")
     layout = open_layout(tmp_path / "a")
     root = layout.root("kernel")
-    path = layout.blob_path(root.digest)
+    path = blob_path(layout, root)
     data = path.read_bytes()
     for changed, words in (
         (data[:-1] + b" ", "its digest is"),
@@ -171,13 +175,13 @@ def test_sending_holds_the_last_piece_back(tmp_path: Path) -> None:
     manifest = layout.manifest(index.manifests[0])[1]
     assert isinstance(manifest, Manifest)
     row = manifest.layers[0]
-    path = layout.regular(row)
-    body = Sending(row, path)
+    path = blob_path(layout, row)
+    body = Sending(layout, row)
     assert len(body) == row.size
     assert b"".join(body) == PARTS["kernel"]
     body.close()
     path.write_bytes(b"x" * row.size)
-    body = Sending(row, path)
+    body = Sending(layout, row)
     assert body.read(100) == b"x" * 100
     with pytest.raises(RefusedError, match="its digest is"):
         body.read(row.size)

@@ -1,0 +1,131 @@
+"""What a fleet demands of an artifact: whose signature, and what else has to be vouched for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from sprout.base.table import Table, load_table
+from sprout.oci.attest import KINDS
+from sprout.oci.keys import TrustedKey, load_trusted
+from sprout.oci.minimum import parse_version, read_minimum
+from sprout.oci.model import IMAGE, VERSION, Descriptor, Index, Manifest
+from sprout.oci.provenance import PREDICATE, SOURCE
+from sprout.oci.refused import RefusedError, Why, malformed
+from sprout.oci.trust import Accepted, Source, check_attested, check_signed
+
+_ALWAYS = "signature"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Demands on an artifact; with `keys` alone it has to be signed by one of them, that is all.
+
+    `attested` are kinds of statements, as `KINDS` names them; `builders` are URIs of who may have
+    built; `sources` are beginnings of the URIs that everything compiled has to come from; `minimum`
+    are the lowest versions of images. An empty one of these demands nothing, None for `minimum`.
+    """
+
+    keys: tuple[TrustedKey, ...]
+    attested: tuple[str, ...] = ()
+    builders: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    minimum: dict[str, Version] | None = None
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy; the files that it names are beside it.
+
+    Raises SproutError naming the field that is malformed, RefusedError when the minimum versions
+    are not signed by one of the policy's keys.
+    """
+    table = load_table(path)
+    names = table.texts("keys")
+    if not names:
+        raise table.error("keys", "is empty", 'Name whom to trust, such as "release.pub".')
+    keys = load_trusted(str(path.parent / name) for name in names)
+    demanded = table.texts("require", (_ALWAYS,))
+    for kind in demanded:
+        if kind not in (_ALWAYS, *KINDS):
+            known = ", ".join((_ALWAYS, *KINDS))
+            raise table.error("require", f"there is no {kind}", f"Known here: {known}.")
+    builders, sources = table.texts("builders", ()), table.texts("sources", ())
+    attested = tuple(kind for kind in KINDS if kind in demanded)
+    if (builders or sources) and "provenance" not in attested:
+        raise _without_provenance(table, "builders" if builders else "sources")
+    minimum = (
+        read_minimum(path.parent / table.text("minimum"), keys) if table.has("minimum") else None
+    )
+    table.finish()
+    return Policy(keys, attested, builders, sources, minimum)
+
+
+def _without_provenance(table: Table, field: str) -> Exception:
+    return table.error(
+        field, "only a provenance tells them", 'Add "provenance" to require, or leave this out.'
+    )
+
+
+def check_policy(
+    policy: Policy, source: Source, root: Descriptor, parsed: Manifest | Index, where: str
+) -> Accepted:
+    """Give who signed the artifact whose index or manifest `root` is, once all demands on it hold.
+
+    What is demanded of manifests is for `check_manifests`. Raises RefusedError.
+    """
+    accepted = check_signed(source, root.digest, policy.keys, where)
+    if policy.minimum is not None:
+        _check_version(policy.minimum, parsed, where)
+    return accepted
+
+
+def check_manifests(policy: Policy, source: Source, rows: Sequence[Descriptor], where: str) -> None:
+    """Check what the policy wants to be said of each manifest; raises RefusedError."""
+    for row in rows:
+        for kind in policy.attested:
+            place = f"{where}: {kind}"
+            said = check_attested(source, row.digest, policy.keys, place, KINDS[kind]).predicate
+            if KINDS[kind] == PREDICATE:
+                _check_provenance(policy, said, place)
+            elif said.get("bomFormat") != "CycloneDX" or not said.get("components"):
+                raise malformed(place, "is no bill of anything in CycloneDX")
+
+
+def _check_version(minimum: dict[str, Version], parsed: Manifest | Index, where: str) -> None:
+    image = parsed.annotations.get(IMAGE)
+    if image not in minimum:
+        said = f"is of {image[:80]!r}" if image else f"has no annotation {IMAGE}"
+        raise RefusedError(
+            Why.AGAINST_POLICY, where, f"{said}, for which no minimum version is signed"
+        )
+    found = parse_version(parsed.annotations.get(VERSION), f"{where}: {VERSION}")
+    if found < minimum[image]:
+        raise RefusedError(
+            Why.TOO_OLD, where, f"its version {found} is below {minimum[image]}, the signed minimum"
+        )
+
+
+def _check_provenance(policy: Policy, said: dict[str, Any], where: str) -> None:
+    builder = _inside(said, "runDetails", "builder", "id")
+    if policy.builders and builder not in policy.builders:
+        raise RefusedError(Why.AGAINST_POLICY, where, f"was built by {str(builder)[:100]!r}")
+    if not policy.sources:
+        return
+    rows = _inside(said, "buildDefinition", "resolvedDependencies")
+    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    compiled = [row.get("uri") for row in rows if _inside(row, "annotations", "role") == SOURCE]
+    if not compiled:
+        raise RefusedError(Why.AGAINST_POLICY, where, "names no source")
+    for uri in compiled:
+        if not isinstance(uri, str) or not uri.startswith(policy.sources):
+            raise RefusedError(Why.AGAINST_POLICY, where, f"was built from {str(uri)[:160]!r}")
+
+
+def _inside(value: object, *names: str) -> object:
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

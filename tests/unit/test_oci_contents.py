@@ -1,0 +1,174 @@
+"""Layouts in tar archives: read where they lie, and refused when two readers could differ."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import Sprout, assert_one_error
+from cryptography.hazmat.primitives.serialization import Encoding
+from oci_content import signer
+
+from sprout.base.run import check
+from sprout.oci.archive import write_archive
+from sprout.oci.contents import is_tar, open_tar
+from sprout.oci.definition import Definition, FileRow
+from sprout.oci.layout import open_layout
+from sprout.oci.layout_sign import sign_layout
+from sprout.oci.pack import pack
+from sprout.oci.refused import RefusedError
+
+RELEASE = signer("release")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    rows = (FileRow("kernel/image", "kernel", "application/vnd.test"),)
+    definition = Definition("kernel", "", "application/vnd.test.kernel", {}, rows)
+    pack(tmp_path / "layout", [definition], {"amd64": {"kernel": b"image" * 1000}})
+    sign_layout(open_layout(tmp_path / "layout"), RELEASE, RELEASE.public)
+    return tmp_path / "layout"
+
+
+def test_archive_verifies_as_the_directory_does(
+    sprout: Sprout, layout: Path, tmp_path: Path
+) -> None:
+    key = RELEASE.write(tmp_path / "k.pub")
+    for name in ("a.tar", "b.tar"):
+        write_archive(layout, tmp_path / name)
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    paths = (layout, tmp_path / "a.tar")
+    outputs = [sprout("verify", path, "--key", key, "--json").stdout for path in paths]
+    assert outputs[0] == outputs[1]
+    assert b'"accepted": true' in outputs[1]
+    assert b"kernel/image" in sprout("inspect", tmp_path / "a.tar").stdout
+
+
+@pytest.mark.parametrize("form", ["gnu", "pax", "ustar"])
+def test_archives_of_tar_are_read(layout: Path, tmp_path: Path, form: str) -> None:
+    words: list[str | Path] = ["tar", f"--format={form}", "-C", layout, "-cf", tmp_path / "x.tar"]
+    check([*words, "."], "tar")
+    found = open_layout(tmp_path / "x.tar")
+    assert found.index == open_layout(layout).index
+    for row in found.index.manifests:
+        found.check_blob(row)
+
+
+def test_flipped_byte_in_an_archive(sprout: Sprout, layout: Path, tmp_path: Path) -> None:
+    write_archive(layout, tmp_path / "x.tar")
+    data = bytearray((tmp_path / "x.tar").read_bytes())
+    data[data.index(b"imageimage") + 7] ^= 1
+    (tmp_path / "x.tar").write_bytes(data)
+    key = RELEASE.write(tmp_path / "k.pub")
+    output = sprout("verify", tmp_path / "x.tar", "--key", key)
+    assert_one_error(output, "its digest is", status=3)
+
+
+def _member(name: str, kind: bytes = tarfile.REGTYPE, **more: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    for key, value in more.items():
+        setattr(info, key, value)
+    return info
+
+
+def _archive(*members: tarfile.TarInfo, form: int = tarfile.USTAR_FORMAT) -> bytes:
+    found = io.BytesIO()
+    with tarfile.open(fileobj=found, mode="w", format=form) as archive:
+        for member in members:
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+    return found.getvalue()
+
+
+def _with_size(data: bytes, size: bytes) -> bytes:
+    """Change the size in the first header, and the checksum with it."""
+    block = bytearray(data[:512])
+    block[124 : 124 + len(size)] = size
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block) + data[512:]
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "symbolic link": (
+        lambda: _archive(_member("index.json", tarfile.SYMTYPE, linkname="/etc/passwd")),
+        "no file or directory",
+    ),
+    "hard link": (
+        lambda: _archive(_member("index.json", tarfile.LNKTYPE, linkname="/etc/passwd")),
+        "no file or directory",
+    ),
+    "device": (lambda: _archive(_member("x", tarfile.CHRTYPE)), "no file or directory"),
+    "fifo": (lambda: _archive(_member("x", tarfile.FIFOTYPE)), "no file or directory"),
+    "parent": (lambda: _archive(_member("blobs/../../x")), "leads elsewhere"),
+    "parent directory": (lambda: _archive(_member("../x", tarfile.DIRTYPE)), "leads elsewhere"),
+    "absolute": (lambda: _archive(_member("/x")), "leads elsewhere"),
+    "unprintable": (lambda: _archive(_member("x\x1b[2J")), "leads elsewhere"),
+    "twice": (lambda: _archive(_member("x"), _member("./x")), "holds x twice"),
+    "long name in an extension": (
+        lambda: _archive(_member("x" * 300), form=tarfile.PAX_FORMAT),
+        "in an extension",
+    ),
+    "long name of GNU": (
+        lambda: _archive(_member("x" * 300), form=tarfile.GNU_FORMAT),
+        "no file or directory",
+    ),
+    "huge": (lambda: _with_size(_archive(_member("x")), b"77777777777\0"), "ends within"),
+    "negative": (
+        lambda: _with_size(_archive(_member("x")), b"\xff" * 12),
+        "ends within",
+    ),
+    "huge extension": (
+        lambda: _archive(_member("x", tarfile.XHDTYPE, size=1 << 20)),
+        "in an extension",
+    ),
+    "no header": (
+        lambda: _archive(_member("x"))[:512] + b"\1" * 1024,
+        "no tar header",
+    ),
+    "many": (lambda: _archive(*(_member(f"x{n}") for n in range(8193))), "more than 8,192"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_archives(tmp_path: Path, name: str) -> None:
+    make, words = HOSTILE[name]
+    path = tmp_path / "x.tar"
+    path.write_bytes(make())
+    assert is_tar(path)
+    with pytest.raises(RefusedError, match=words):
+        open_tar(path)
+
+
+def test_hostile_archive_is_one_line(sprout: Sprout, tmp_path: Path) -> None:
+    make, words = HOSTILE["symbolic link"]
+    path = tmp_path / "x.tar"
+    path.write_bytes(make())
+    key = RELEASE.write(tmp_path / "k.pub")
+    assert_one_error(sprout("verify", path, "--key", key), words, status=3)
+    assert_one_error(sprout("inspect", path), words)
+    assert_one_error(sprout("push", path, "r.example/a:1", "--unsigned"), words)
+
+
+def test_compressed_archive_is_not_decompressed(sprout: Sprout, tmp_path: Path) -> None:
+    """A bomb of 1 GiB in 1 MiB: what it holds is nobody's."""
+    path = tmp_path / "x.tar.gz"
+    check(["sh", "-c", f"head -c 1G /dev/zero | gzip -1 > {path}"], "gzip")
+    key = tmp_path / "release.crt"
+    key.write_bytes(RELEASE.certificate.public_bytes(Encoding.PEM))
+    output = sprout("verify", path, "--key", key)
+    assert_one_error(output, "is no PE image, kernel module")
+
+
+def test_archive_is_no_layout_or_not_signed_in_place(sprout: Sprout, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(_archive(_member("other")))
+    key = RELEASE.write(tmp_path / "k.pub")
+    output = sprout("verify", tmp_path / "x.tar", "--key", key)
+    assert_one_error(output, "is no OCI image layout")
+    output = sprout("sign", tmp_path / "x.tar", "--key", tmp_path / "none")
+    assert_one_error(output, "is not signed in place", status=2)
+    output = sprout("pack", "zone", "-o", tmp_path / "k.pub")
+    assert_one_error(output, "is no directory")
