@@ -15,6 +15,10 @@
 #define SIGNAL_POWEROFF 38
 #define SIGNAL_REBOOT 39
 
+/* What a zone's init says on its console when its program has failed, before it ends: the host takes
+ * the end for a failure then. */
+#define SPROUT_FAILED "sprout-init: the program has failed"
+
 enum ending { END_POWEROFF, END_REBOOT };
 
 /* text.c: a line of bounded length; what does not fit is cut, and the newline always fits. */

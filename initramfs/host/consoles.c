@@ -96,10 +96,14 @@ bool has_console(size_t row)
     return consoles[row].terminal >= 0;
 }
 
-/* The oldest lines go first. */
+/* The oldest lines go first, a quarter of them at least: to move the others costs time. */
 static void keep(struct console *console, const char *text, size_t size)
 {
-    while (console->used + size + 1 > KEPT) {
+    size_t most = console->used + size + 1 > KEPT ? KEPT - KEPT / 4 : KEPT;
+
+    if (size + 1 > most)
+        most = KEPT;
+    while (console->used + size + 1 > most) {
         const char *end = memchr(console->kept, '\n', console->used);
         size_t gone = end ? (size_t)(end + 1 - console->kept) : console->used;
 
@@ -120,7 +124,8 @@ static bool is_relayed(struct console *console, size_t size)
         console->relayed = 0;
         console->quiet = false;
     }
-    console->relayed += size + 1;
+    /* As it is shown: "[NAME] " comes before it. */
+    console->relayed += size + strlen(zones[console - consoles].name) + sizeof("[] ");
     return console->relayed <= ALLOWED;
 }
 

@@ -25,7 +25,7 @@ struct config {
 void format_config(struct config *config, const struct sprout_zone *row);
 
 /* launcher.c */
-enum launcher_event { ZONE_STARTED, ZONE_FAILED, ZONE_SHUT_DOWN, ZONE_ENDED };
+enum launcher_event { ZONE_STARTED, ZONE_LATE, ZONE_FAILED, ZONE_SHUT_DOWN, ZONE_ENDED };
 pid_t start_launcher(void);
 int launcher_channel(void);
 bool tell_launcher(const char *verb, size_t row);

@@ -62,8 +62,11 @@ static void take_line(void *context, const char *text, size_t size)
     static const struct {
         const char *word;
         enum launcher_event event;
-    } events[] = {{"started ", ZONE_STARTED}, {"failed ", ZONE_FAILED},
-                {"shutdown ", ZONE_SHUT_DOWN}, {"ended ", ZONE_ENDED}};
+    } events[] = {{"started ", ZONE_STARTED},
+                {"late ", ZONE_LATE},
+                {"failed ", ZONE_FAILED},
+                {"shutdown ", ZONE_SHUT_DOWN},
+                {"ended ", ZONE_ENDED}};
     char line[sizeof(heard.text) + 1];
     const char *end = line + size, *at;
     uint64_t row;

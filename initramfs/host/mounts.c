@@ -1,5 +1,6 @@
 /* What is mounted in a host, and the directories that Xen's tools expect to be there. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -44,6 +45,26 @@ static bool is_first_domain(void)
     return true;
 }
 
+/* The host speaks to nobody: its bridges are for the zones, and get no addresses of their own. */
+static bool stay_silent(void)
+{
+    static const char *const paths[] = {"/proc/sys/net/ipv6/conf/all/disable_ipv6",
+                                        "/proc/sys/net/ipv6/conf/default/disable_ipv6"};
+
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        int file = open(paths[i], O_WRONLY | O_CLOEXEC);
+        bool written = file >= 0 ? write(file, "1", 1) == 1 : errno == ENOENT;
+
+        if (!written)
+            say(paths[i], errno);
+        if (file >= 0)
+            close(file);
+        if (!written)
+            return false;
+    }
+    return true;
+}
+
 bool mount_host(void)
 {
     if (!mount_each(mounts, sizeof(mounts) / sizeof(mounts[0])) || !mount_efivarfs())
@@ -58,5 +79,5 @@ bool mount_host(void)
         say("/var", errno);
         return false;
     }
-    return is_first_domain();
+    return stay_silent() && is_first_domain();
 }

@@ -10,8 +10,9 @@
 #include "host.h"
 
 #define LIMIT_MS 10000
-/* The launcher may end so often; who ends more often ends the host. */
+/* The launcher may end so often in a minute; who ends more often ends the host. */
 #define MOST_LAUNCHERS 5
+#define LAUNCHERS_MS 60000
 #define DOM0 "/usr/sbin/xen-init-dom0"
 
 static struct service {
@@ -76,6 +77,24 @@ static bool ended_well(const char *name, pid_t child)
     }
 }
 
+/* Where the host has no memory left, it is not what every zone needs that ends. */
+static void spare(pid_t child)
+{
+    static const char least[] = "-1000";
+    struct line path = {.used = 0};
+    int file;
+
+    line_text(&path, "/proc/");
+    line_number(&path, (uint64_t)child);
+    line_text(&path, "/oom_score_adj");
+    path.text[path.used] = '\0';
+    file = open(path.text, O_WRONLY | O_CLOEXEC);
+    if (file < 0 || write(file, least, sizeof(least) - 1) < 0)
+        say(path.text, errno);
+    if (file >= 0)
+        close(file);
+}
+
 /* Some say it a little before they listen. */
 static bool connect_to_store(void)
 {
@@ -107,6 +126,7 @@ static bool start_store(void)
     ready.fd = said[0];
     if (services[STORE].child < 0)
         return false;
+    spare(services[STORE].child);
     if (poll(&ready, 1, LIMIT_MS) <= 0) {
         say("xenstored is not ready after 10 s", 0);
         return false;
@@ -162,7 +182,11 @@ bool start_services(void)
         return false;
     services[CONSOLES].child = start_program(consoles, -1);
     services[LAUNCHER].child = start_launcher();
-    return services[CONSOLES].child > 0 && services[LAUNCHER].child > 0;
+    if (services[CONSOLES].child <= 0 || services[LAUNCHER].child <= 0)
+        return false;
+    spare(services[CONSOLES].child);
+    spare(services[LAUNCHER].child);
+    return true;
 }
 
 /* Takes the end of a child. The launcher keeps nothing that would be lost, so that another one can
@@ -170,6 +194,7 @@ bool start_services(void)
 enum service_end service_ended(pid_t child, int wait_status)
 {
     static unsigned launchers;
+    static int64_t since;
     const char *name = service_of(child);
 
     if (!name)
@@ -179,10 +204,17 @@ enum service_end service_ended(pid_t child, int wait_status)
         return ENDED_FOR_GOOD;
     services[LAUNCHER].child = 0;
     launcher_is_gone();
+    if (now_ms() - since > LAUNCHERS_MS) {
+        since = now_ms();
+        launchers = 0;
+    }
     if (++launchers >= MOST_LAUNCHERS)
         return ENDED_FOR_GOOD;
     services[LAUNCHER].child = start_launcher();
-    return services[LAUNCHER].child > 0 ? STARTED_AGAIN : ENDED_FOR_GOOD;
+    if (services[LAUNCHER].child <= 0)
+        return ENDED_FOR_GOOD;
+    spare(services[LAUNCHER].child);
+    return STARTED_AGAIN;
 }
 
 void end_launcher(void)

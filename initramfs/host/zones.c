@@ -19,6 +19,9 @@
 #define END_LIMIT_MS 30000
 #define FIRST_DELAY_MS 1000
 #define LONGEST_DELAY_MS 60000
+/* A disk that the host's kernel has not found yet is waited for. */
+#define LATE_MS 5000
+#define LATE_RETRY_MS 20
 /* A zone that ran so long has started well: the next delay is the first again. */
 #define RAN_WELL_MS 60000
 
@@ -30,10 +33,12 @@ struct zone {
     pid_t tool;       /* xl, while it starts the zone */
     int64_t deadline; /* of what is waited for, in ms; 0: of nothing */
     int64_t since;    /* when it was started, in ms */
+    int64_t late;     /* until when a disk of it is waited for, in ms; 0: none is */
     unsigned failures;
     bool was_ready;
     bool announced;
     bool stopped; /* it is not to be started again */
+    bool failed;  /* its program did */
     char why[64];
     struct sprout_zone_ready ready;
 };
@@ -101,6 +106,7 @@ static void fail(struct zone *zone, const char *why)
     int64_t now = now_ms();
 
     zone->state = ENDED;
+    zone->late = 0;
     zone->deadline = 0;
     remember_why(zone, why ? why : "");
     tell_event("failed", zone->row->name, zone->why);
@@ -113,6 +119,21 @@ static void fail(struct zone *zone, const char *why)
     }
 }
 
+/* Others are started meanwhile. */
+static void is_late(struct zone *zone, const char *why)
+{
+    int64_t now = now_ms();
+
+    if (!zone->late)
+        zone->late = now + LATE_MS;
+    if (zone->stopped || stopping || now >= zone->late) {
+        fail(zone, why);
+        return;
+    }
+    zone->state = WAITING;
+    zone->deadline = now + LATE_RETRY_MS;
+}
+
 static void start_zone(struct zone *zone)
 {
     int output;
@@ -121,6 +142,8 @@ static void start_zone(struct zone *zone)
     zone->since = now_ms();
     zone->deadline = zone->since + CREATE_LIMIT_MS;
     zone->was_ready = false;
+    zone->failed = false;
+    zone->why[0] = '\0';
     memset(&zone->ready, 0, sizeof(zone->ready));
     zone->ready.create = ticks();
     tell_event("starting", zone->row->name, NULL);
@@ -153,6 +176,7 @@ static void announce_if_ready(struct zone *zone)
 static void runs(struct zone *zone, uint64_t unpaused)
 {
     zone->state = RUNNING;
+    zone->late = 0;
     zone->ready.unpaused = unpaused;
     zone->deadline = zone->since + (int64_t)zone->row->ready_s * 1000;
     tell_event("started", zone->row->name, NULL);
@@ -200,6 +224,8 @@ static void has_ended(struct zone *zone)
     int64_t now = now_ms();
 
     drop_console(row_of(zone));
+    if (zone->failed && strcmp(zone->why, "poweroff") == 0)
+        remember_why(zone, "failed");
     zone->state = ENDED;
     zone->deadline = 0;
     tell_event("ended", zone->row->name, zone->why);
@@ -209,8 +235,8 @@ static void has_ended(struct zone *zone)
     if (!is_to_restart(zone))
         return;
     zone->state = WAITING;
-    /* A zone that was ready and asks for it starts again at once. */
-    if (strcmp(zone->why, "reboot") != 0 || !zone->was_ready)
+    /* One that has run well and asks for it starts again at once. */
+    if (strcmp(zone->why, "reboot") != 0 || !zone->was_ready || now - zone->since < RAN_WELL_MS)
         zone->deadline = now + delay_of(zone, now);
 }
 
@@ -235,6 +261,10 @@ void zone_event(enum launcher_event event, uint64_t row, const char *rest)
     case ZONE_STARTED:
         if (zone->state == STARTING && !zone->tool)
             runs(zone, skip_decimal(rest, rest + strlen(rest), &when) ? when : ticks());
+        break;
+    case ZONE_LATE:
+        if (zone->state == STARTING)
+            is_late(zone, rest);
         break;
     case ZONE_FAILED:
         if (zone->state == STARTING)
@@ -268,6 +298,14 @@ static void show_line(const struct zone *zone, const char *text, size_t size)
     write_all(STDOUT_FILENO, line.text, line.used);
 }
 
+/* What a zone's init says before it ends (zone/supervise.c). */
+static bool is_failure(const char *text, size_t size)
+{
+    static const char said[] = SPROUT_FAILED;
+
+    return size == sizeof(said) - 1 && memcmp(text, said, size) == 0;
+}
+
 static void zone_line(size_t row, const char *text, size_t size, bool shown)
 {
     uint64_t now = ticks();
@@ -276,6 +314,7 @@ static void zone_line(size_t row, const char *text, size_t size, bool shown)
 
     if (shown)
         show_line(zone, text, size);
+    zone->failed = zone->failed || is_failure(text, size);
     if (zone->was_ready || !parse_ready(text, size, &ready))
         return;
     zone->was_ready = true;
@@ -328,6 +367,25 @@ static bool wants_console(const struct zone *zone)
     return zone->state == RUNNING && !zone->was_ready && !has_console(row_of(zone));
 }
 
+/* Of those that may start, the one that has waited longest; of those alike, the first. */
+static void start_next(int64_t now)
+{
+    struct zone *next = NULL;
+
+    for (;;) {
+        for (size_t i = 0; i < count; i++)
+            if (zones[i].state == WAITING && may_start(&zones[i], now) &&
+                (!next || zones[i].deadline < next->deadline))
+                next = &zones[i];
+        if (!next)
+            return;
+        start_zone(next);
+        if (next->state == STARTING)
+            return;
+        next = NULL; /* it has failed at once: another one may start */
+    }
+}
+
 /* Does what is due: starts the next zone, tells that all are ready. */
 void zones_progress(void)
 {
@@ -343,11 +401,8 @@ void zones_progress(void)
     }
     if (looking)
         attach_consoles();
-    for (size_t i = 0; i < count && up && !stopping; i++) {
-        if (zones[i].state == WAITING && !starting && may_start(&zones[i], now))
-            start_zone(&zones[i]);
-        starting = starting || zones[i].state == STARTING;
-    }
+    if (up && !stopping && !starting)
+        start_next(now);
     for (size_t i = 0; i < count; i++)
         announced += zones[i].announced;
     if (up && announced == count && !host_announced && !stopping) {

@@ -1,4 +1,7 @@
 /* What is in the domain: memory, kernel and initramfs, by Xen's own builder (libxenguest). */
+#include <errno.h>
+#include <stdio.h>
+
 #include "launch.h"
 
 /* A PVH domain's memory begins at 0, and leaves room below 4 GiB for what Xen maps there. */
@@ -18,6 +21,22 @@ static void lay_out_pvh(struct xc_dom_image *image, uint64_t bytes)
     image->highmem_end = bytes < hole ? 0 : (1ull << 32) + (bytes - hole);
 }
 
+/* Xen would give what there is, and then fail. */
+static bool is_free(const struct launch *launch)
+{
+    xc_physinfo_t info = {0};
+    char what[64];
+
+    if (xc_physinfo(launch->host->xen, &info) != 0)
+        return failed("the hypervisor");
+    if (info.free_pages >> (20 - XC_PAGE_SHIFT) >= launch->row->memory_mib)
+        return true;
+    snprintf(what, sizeof(what), "%u MiB of memory, %llu are free", launch->row->memory_mib,
+             (unsigned long long)(info.free_pages >> (20 - XC_PAGE_SHIFT)));
+    errno = ENOMEM;
+    return failed(what);
+}
+
 static bool fill(struct launch *launch, struct xc_dom_image *image, const struct file *kernel)
 {
     bool pvh = launch->row->type == SPROUT_ZONE_PVH;
@@ -27,6 +46,8 @@ static bool fill(struct launch *launch, struct xc_dom_image *image, const struct
         return failed("the hypervisor");
     if (xc_dom_parse_image(image) != 0)
         return failed(launch->row->kernel);
+    if (!is_free(launch))
+        return false;
     if (xc_dom_mem_init(image, launch->row->memory_mib) != 0 || xc_dom_boot_mem_init(image) != 0)
         return failed("its memory");
     if (pvh && !describe_machine(launch, image))

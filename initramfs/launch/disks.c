@@ -6,27 +6,11 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "launch.h"
 
 #define LOOP_CONTROL "/dev/loop-control"
-/* A disk that the host's kernel has not found yet is waited for. */
-#define LATE_MS 5000
-#define RETRY_MS 10
-
-static bool there(const char *path, struct stat *status)
-{
-    const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
-
-    for (int waited = 0; stat(path, status) < 0; waited += RETRY_MS) {
-        if (errno != ENOENT || waited >= LATE_MS)
-            return false;
-        nanosleep(&pause, NULL);
-    }
-    return true;
-}
 
 /* Another process may take the free one first. Gives it open, or -1. */
 static int take_loop_device(int control, int file, int flags, char *node, size_t size)
@@ -74,13 +58,16 @@ static bool loop(const char *path, bool writable, struct disk *disk)
     return made;
 }
 
-bool open_disk(const struct sprout_zone_disk *wanted, struct disk *disk)
+/* `late` is set where the host's kernel may not have found it yet. */
+bool open_disk(const struct sprout_zone_disk *wanted, struct disk *disk, bool *late)
 {
     struct stat status;
 
     disk->node[0] = '\0';
-    if (!there(wanted->backend, &status))
+    if (stat(wanted->backend, &status) < 0) {
+        *late = errno == ENOENT;
         return failed(wanted->backend);
+    }
     disk->device = status.st_rdev;
     if (S_ISREG(status.st_mode))
         return loop(wanted->backend, wanted->writable, disk);

@@ -41,7 +41,7 @@ static bool open_disks(struct launch *launch)
         errno = EINVAL;
         if (strncmp(device, "xvd", 3) != 0 || device[3] < 'a' || device[3] > 'z' || device[4])
             return failed(device);
-        if (!open_disk(&row->disks[i], &launch->disks[i]))
+        if (!open_disk(&row->disks[i], &launch->disks[i], &launch->late))
             return false;
         launch->disks_open++;
     }
@@ -81,7 +81,8 @@ static void unmake(struct launch *launch)
     errno = error;
 }
 
-bool start_row(const struct host *host, const struct sprout_zone *rows, size_t row)
+/* `late` is set where it may be tried again: a disk is not there yet. */
+bool start_row(const struct host *host, const struct sprout_zone *rows, size_t row, bool *late)
 {
     struct launch launch = {.host = host, .row = &rows[row], .domain = DOMID_INVALID};
     uint64_t when;
@@ -100,6 +101,7 @@ bool start_row(const struct host *host, const struct sprout_zone *rows, size_t r
         failed("it cannot be let run");
     }
     unmake(&launch);
+    *late = launch.late;
     return false;
 }
 

@@ -43,6 +43,7 @@ struct launch {
         char node[24]; /* of the loop device, where there is one */
     } disks[SPROUT_ZONES_MAX_DISKS];
     uint32_t disks_open;
+    bool late; /* the host's kernel has not found a disk yet */
 };
 
 /* main.c: says "failed ROW <what>: <why>" later, for the host's init; gives false. */
@@ -75,7 +76,7 @@ bool build_domain(struct launch *launch);
 bool describe_machine(struct launch *launch, struct xc_dom_image *image);
 
 /* disks.c */
-bool open_disk(const struct sprout_zone_disk *wanted, struct disk *disk);
+bool open_disk(const struct sprout_zone_disk *wanted, struct disk *disk, bool *late);
 void release_disk(const char *node);
 
 /* nics.c */
@@ -87,6 +88,9 @@ void batch_write(const char *path, const char *value);
 void batch_folder(const char *path, const char *access, size_t access_size);
 bool batch_end(void);
 
+/* port.c: of a bridge, by the number of its interface */
+bool guard_port(int port, const struct sprout_zone_nic *nic);
+
 /* nodes.c */
 bool nic_is_connected(const struct launch *launch, uint32_t number);
 bool write_nodes(const struct launch *launch);
@@ -97,7 +101,7 @@ bool name_of(struct xs_handle *store, uint32_t domain, char *name, size_t size);
 
 /* domains.c: the zones that are domains, by their rows. */
 void adopt_domains(const struct host *host, const struct sprout_zone *rows, size_t count);
-bool start_row(const struct host *host, const struct sprout_zone *rows, size_t row);
+bool start_row(const struct host *host, const struct sprout_zone *rows, size_t row, bool *late);
 void adopt_row(const struct host *host, const struct sprout_zone *rows, size_t row);
 void stop_row(const struct host *host, size_t row);
 void kill_row(const struct host *host, size_t row);

@@ -6,6 +6,7 @@
  *     start ROW      stop ROW (asks it to end)      kill ROW      adopt ROW (which xl started)
  *     memory 0       (then: memory FREE TOTAL, Xen's, in KiB)
  *     up             started ROW TICKS       failed ROW WHAT      shutdown ROW WHY      ended ROW WHY
+ *     late ROW WHAT (a disk is not there yet)
  *
  * It keeps nothing that Xen and the store do not know: one that is started again goes on.
  */
@@ -65,14 +66,15 @@ static void obey(const struct host *host, const struct sprout_zone *rows, size_t
     static const char *const verbs[] = {"start ", "stop ", "kill ", "adopt ", "memory "};
     size_t verb = 0;
     uint64_t row;
+    bool late = false;
     const char *end = line + strlen(line);
 
     while (verb < 5 && strncmp(line, verbs[verb], strlen(verbs[verb])) != 0)
         verb++;
     if (verb == 5 || skip_decimal(line + strlen(verbs[verb]), end, &row) != end || row >= count)
         return;
-    if (verb == 0 && !start_row(host, rows, (size_t)row))
-        tell("failed", (size_t)row, why);
+    if (verb == 0 && !start_row(host, rows, (size_t)row, &late))
+        tell(late ? "late" : "failed", (size_t)row, why);
     if (verb == 1)
         stop_row(host, (size_t)row);
     if (verb == 2)

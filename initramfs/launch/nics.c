@@ -1,6 +1,5 @@
 /* A zone's interfaces on the host's bridges. A bridge is made with the first interface on it. */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -46,21 +45,6 @@ static unsigned int wait_for(const char *name)
     return index;
 }
 
-/* The bridge carries nothing from one isolated port to another (bridge(8), isolated). */
-static bool isolate(const char *name)
-{
-    char path[64];
-    int file;
-    bool done;
-
-    snprintf(path, sizeof(path), "/sys/class/net/%s/brport/isolated", name);
-    file = open(path, O_WRONLY | O_CLOEXEC);
-    done = file >= 0 && write(file, "1", 1) == 1;
-    if (file >= 0)
-        close(file);
-    return done;
-}
-
 static bool join(int any, const char *name, const struct sprout_zone_nic *nic)
 {
     struct ifreq request;
@@ -71,8 +55,8 @@ static bool join(int any, const char *name, const struct sprout_zone_nic *nic)
     request.ifr_ifindex = (int)wait_for(name);
     if (request.ifr_ifindex == 0 || ioctl(any, SIOCBRADDIF, &request) < 0)
         return failed(name);
-    /* Isolated before it is up: no packet passes in between. */
-    return ((!nic->isolated || isolate(name)) && bring_up(any, name)) || failed(name);
+    /* Guarded before it is up: no packet passes in between. */
+    return (guard_port(request.ifr_ifindex, nic) && bring_up(any, name)) || failed(name);
 }
 
 bool connect_nics(const struct launch *launch)

@@ -32,6 +32,12 @@ static bool reap(pid_t program, int *wait_status)
     return ended;
 }
 
+static bool is_failure(int wait_status)
+{
+    return !WIFEXITED(wait_status) ||
+           (WEXITSTATUS(wait_status) != 0 && WEXITSTATUS(wait_status) != STATUS_REBOOT);
+}
+
 static enum ending ending_of(int wait_status)
 {
     if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == STATUS_REBOOT)
@@ -60,6 +66,8 @@ enum ending supervise(pid_t program, const char *name)
         case SIGCHLD:
             if (reap(program, &status)) {
                 say_ended(name, status);
+                if (is_failure(status))
+                    say("the program has failed", 0);
                 return ending_of(status);
             }
             break;

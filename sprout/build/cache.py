@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sprout.base.errors import SproutError
 from sprout.base.files import copy_sparse, sha256_file, staged_directory
+from sprout.base.lock import held
 
 _MANIFEST = "manifest.json"
 
@@ -22,6 +24,10 @@ class Cache:
 
     def _entry(self, key: str) -> Path:
         return self.root / "steps" / key
+
+    def making(self, key: str, waiting: str) -> AbstractContextManager[None]:
+        """Hold `key` for one process of any tree; `waiting` is said where another has it."""
+        return held(self.root / "locks" / key, waiting)
 
     def has(self, key: str) -> bool:
         """Tell whether there is a result for `key`."""

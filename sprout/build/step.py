@@ -6,7 +6,6 @@ a later run knows whether they are current and, when not, what has changed.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sprout.base.files import staged_directory, write_file
+from sprout.base.lock import held
 from sprout.base.progress import say
 from sprout.build.cache import Cache
 
@@ -68,7 +68,10 @@ def perform(step: Step, cache: Cache) -> None:
     if step.is_current():
         return
     why = step.why()
-    with staged_directory(step.directory) as staging:
+    with (
+        cache.making(step.key, f"{step.name}: another build is making it: waiting for it"),
+        staged_directory(step.directory) as staging,
+    ):
         cached = cache.restore(step.key, staging, step.outputs)
         if cached:
             say(f"{step.name}: from the cache ({why})")
@@ -83,13 +86,7 @@ def perform(step: Step, cache: Cache) -> None:
 @contextmanager
 def exclusive(build: Path) -> Iterator[None]:
     """Hold the tree's build directory for one process at a time."""
-    build.mkdir(parents=True, exist_ok=True)
-    with (build / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another build of this tree is running: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(build / ".lock", "another build of this tree is running: waiting for it"):
         yield
 
 

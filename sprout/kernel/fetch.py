@@ -7,11 +7,13 @@ has it any more the newest verified version is taken instead and said so, except
 from __future__ import annotations
 
 import tempfile
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sprout.base.errors import SproutError
 from sprout.base.files import scratch_prefix, sweep
+from sprout.base.lock import held
 from sprout.base.progress import say
 from sprout.kernel import apt, apt_source, tarball
 from sprout.kernel.sources import (
@@ -170,7 +172,9 @@ def obtain(store: Store, source: Source, pin: Pin) -> Path:
             f"kernels/sources.lock: {source.name} comes from {pin.origin}, which is no origin",
             "Name that origin in kernels/sources.toml, or run `sprout update FLAVOR`.",
         )
-    with _workspace(store) as name:
+    with _alone(store, pin), _workspace(store) as name:
+        if tree.is_dir():
+            return tree
         work = Path(name)
         if isinstance(origin, TarballOrigin):
             got, archive = tarball.download(origin, source.name, pin.version, work)
@@ -207,9 +211,16 @@ def _newest_tarball(store: Store, source: Source, origin: TarballOrigin) -> Pin:
     version = tarball.newest_version(origin)
     with _workspace(store) as name:
         pin, archive = tarball.download(origin, source.name, version, Path(name))
-        if not store.tree(pin.digest).is_dir():
-            unpack_source(archive, pin, store.tree(pin.digest))
+        with _alone(store, pin):
+            if not store.tree(pin.digest).is_dir():
+                unpack_source(archive, pin, store.tree(pin.digest))
     return pin
+
+
+def _alone(store: Store, pin: Pin) -> AbstractContextManager[None]:
+    """Hold a source for one process at a time: the next one finds it unpacked."""
+    waiting = f"{pin.source}: another build is unpacking it: waiting for it"
+    return held(store.root / "locks" / pin.digest, waiting)
 
 
 def _workspace(store: Store) -> tempfile.TemporaryDirectory[str]:

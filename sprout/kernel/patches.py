@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from sprout.base.errors import SproutError
 from sprout.base.files import sha256_file, staged_directory
+from sprout.base.lock import held
 from sprout.base.run import check, run
 
 
@@ -49,11 +50,18 @@ def patched_tree(source: Path, patches: list[Patch]) -> Path:
     target = source.parent / f"patched-{hashlib.sha256(digests.encode()).hexdigest()[:32]}"
     if target.is_dir():
         return target
+    waiting = f"{target.name}: another build is patching it: waiting for it"
+    with held(source.parent.parent / "locks" / f"{source.parent.name}-{target.name}", waiting):
+        if not target.is_dir():
+            _patch(source, target, patches)
+    return target
+
+
+def _patch(source: Path, target: Path, patches: list[Patch]) -> None:
     with staged_directory(target) as staging:
         check(["cp", "-al", f"{source}/.", str(staging)], "Free some space and run it again.")
         for patch in patches:
             apply_strictly(staging, patch.file)
-    return target
 
 
 def apply_strictly(tree: Path, patch: Path) -> None:

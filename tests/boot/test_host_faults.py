@@ -51,7 +51,10 @@ def alive_after(text: str, what: str) -> int:
             replace(PV, name="exits", initramfs="/zones/initramfs/exits.cpio"),
             "zone exits ended before it was ready: crash",
         ),
-        (replace(PV, name="large", memory_mib=4096), "zone large did not start: its memory"),
+        (
+            replace(PV, name="large", memory_mib=4096),
+            "zone large did not start: 4096 MiB of memory, ",
+        ),
         (
             replace(PV, name="mute", initramfs="/zones/initramfs/mute.cpio", ready_s=3),
             "zone mute is not ready in time: it is ended",

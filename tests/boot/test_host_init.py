@@ -240,7 +240,9 @@ def test_a_zone_that_fails_is_said_and_the_next_one_started(
     lines = said(text)
     assert lines[0].startswith("launch: xc: error: "), text
     assert lines[1].startswith("zone none did not start: /zones/kernels/none"), text
-    assert any(line.startswith("zone large did not start: its memory") for line in lines), text
+    assert any(
+        line.startswith("zone large did not start: 4096 MiB of memory, ") for line in lines
+    ), text
     assert "zone empty ended before it was ready: crash" in lines, text
     assert re.search(r"^\[empty\] .*Kernel panic - not syncing", text, re.MULTILINE), text
     assert [found.zone for found in zone_lines(text)] == ["first"]

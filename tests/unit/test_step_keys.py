@@ -107,7 +107,7 @@ def test_failed_step_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         perform(step(tmp_path, fail, input="1"), Cache(tmp_path / "cache"))
     assert list((tmp_path / "build").iterdir()) == []
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache/steps").exists()
 
 
 def test_sparse_outputs_stay_sparse(tmp_path: Path) -> None:
