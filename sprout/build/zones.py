@@ -315,8 +315,8 @@ def _nic(table: Table) -> Nic:
     isolated = table.flag("isolated", default=False)
     nic = Nic(table.text("bridge"), table.text("mac"), isolated)
     table.finish()
-    if not _BRIDGE.fullmatch(nic.bridge):
-        raise table.error("bridge", "is no interface's name", "Write e.g. br0.")
+    if not _BRIDGE.fullmatch(nic.bridge) or nic.bridge == "lo":
+        raise table.error("bridge", "is no bridge's name", "Write e.g. br0.")
     # The lowest bit of the first byte makes it a group's address (IEEE 802, section 8.2.2).
     if not _MAC.fullmatch(nic.mac) or int(nic.mac[:2], 16) & 1 or nic.mac == _NO_MAC:
         raise table.error("mac", "is no station's address", "Write e.g. 00:16:3e:00:00:01.")

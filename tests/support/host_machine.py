@@ -283,7 +283,7 @@ def supervised(
     def ask() -> None:
         with socket.socket(socket.AF_UNIX) as channel, channel.makefile("rw") as stream:
             channel.connect(str(path))
-            channel.settimeout(60)
+            channel.settimeout(120)
             for request, last in asked:
                 if not request:
                     time.sleep(float(str(last)))

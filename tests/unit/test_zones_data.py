@@ -114,7 +114,7 @@ def test_an_image_without_a_hypervisor_is_no_host(tmp_path: Path) -> None:
         ('"/dev/vda2"', '"vda2"', "backend: is no path"),
         ('"/dev/vda2"', '"/dev/v,w"', "backend: is no path"),
         ("writable = true", "writable = 1", "writable: is not true or false"),
-        ('"br0"', '"a b"', "bridge: is no interface's name"),
+        ('"br0"', '"a b"', "bridge: is no bridge's name"),
         ('"00:16:3e:00:00:01"', '"01:16:3e:00:00:01"', "mac: is no station's address"),
         ('cmdline = "quiet"', f'cmdline = "{"x" * 1024}"', "cmdline: is longer than 1023"),
         ("memory_mib = 96", 'memory_mib = 96\ncpus = "3-1"', "zones.db.cpus: 3-1 is out of range"),
