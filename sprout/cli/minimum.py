@@ -16,6 +16,8 @@ from sprout.base.files import write_file
 from sprout.oci.minimum import sign_minimum
 from sprout.signing.keyring import open_signer, resolve
 
+_MAX_VERSION = 64
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
@@ -29,7 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="its first line is the passphrase or PIN (default: ask on the terminal)",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, required=True, help="where it goes"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -47,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _pair(text: str) -> tuple[str, Version]:
     name, equals, version = text.partition("=")
     try:
-        if not name or not equals:
+        if not name or not equals or len(version) > _MAX_VERSION:
             raise InvalidVersion
         return name, Version(version)
     except InvalidVersion as error:

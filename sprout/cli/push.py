@@ -29,7 +29,9 @@ from sprout.signing.signer import Signer
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
-    parser.add_argument("what", metavar="WHAT", help="a packed image, or a layout's directory")
+    parser.add_argument(
+        "what", metavar="WHAT", help="a packed image, or a layout: its directory, or a tar archive"
+    )
     parser.add_argument("reference", metavar="REFERENCE", help="registry/repository:tag")
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--key", metavar="KEY", help="name or path of the keys to sign with")
@@ -41,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="its first line is the passphrase or PIN (default: ask on the terminal)",
     )
     parser.add_argument(
-        "--only", metavar="KIND,…", help="send these alone: kernel, initramfs, image, disk"
+        "--only", metavar="KIND,…", help="send these alone: kernel, sdk, initramfs, image, disk"
     )
     parser.add_argument(
         "--mount", metavar="REPOSITORY", help="take blobs from another repository of the registry"

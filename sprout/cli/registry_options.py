@@ -6,6 +6,8 @@ import argparse
 import math
 from pathlib import Path
 
+_MAX_SECONDS = 86_400
+
 
 def add_access(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say how a registry is spoken to."""
@@ -53,6 +55,6 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    if not (math.isfinite(seconds) and 0 < seconds <= _MAX_SECONDS):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from above 0 to a day")
     return seconds

@@ -119,7 +119,8 @@ def _verdict(path: Path, trust: Trust, digest: str | None, at: datetime | None) 
         refusals = (found, *verdict.refusals) if found else verdict.refusals
         return replace(verdict, sha256=sha256, refusals=refusals)
     raise SproutError(
-        f"{path}: is no PE image, kernel module or GPT disk", "Name one of these, uncompressed."
+        f"{path}: is no PE image, kernel module, GPT disk or OCI layout",
+        "Name one of these, uncompressed.",
     )
 
 

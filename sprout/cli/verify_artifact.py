@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sprout.base.errors import SproutError, UsageError
+from sprout.base.errors import SproutError, UsageError, printable
 from sprout.base.progress import Progress
 from sprout.cli.refusal import RefusedError
 from sprout.oci import refused
@@ -53,7 +53,7 @@ def verify_artifact(arguments: argparse.Namespace) -> int:
         return 0
     for name, row in found:
         key = row.accepted.key
-        print(f"{name}: {row.digest}")
+        print(f"{printable(name)}: {row.digest}")
         print(f"  signed by {key.name} [{key.fingerprint[:16]}], {row.accepted.form} form")
         print(f"  {row.manifests} manifests, {row.blobs} blobs, {row.size:,} bytes: as signed")
         print("  accepted")

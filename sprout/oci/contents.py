@@ -5,6 +5,7 @@ Both may be a stranger's. A name leads to a regular file inside, or nowhere.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 _BLOCK = 512
 _MAX_MEMBERS = 8192
 _MAX_EXTENSION_BYTES = 64 << 10
-# What a pax header may say without changing which bytes a member is (pax(1), "pax Extended Header
-# Keywords"): everything but these.
-_DECISIVE = re.compile(rb"^[0-9]+ (?:path|linkpath|size|GNU\.sparse[^=]*)=", re.MULTILINE)
+# What a pax header may say here: what changes neither the bytes of a member nor its name (pax(1),
+# "pax Extended Header Keywords").
+_HARMLESS = re.compile(rb"([0-9]{1,5}) (?:[acm]time|[ug]id|[ug]name|comment|LIBARCHIVE\.[a-z]+)=")
+_MAX_REST_BYTES = 1 << 20
 
 
 class Contents(Protocol):
@@ -44,19 +46,39 @@ class Directory:
     path: Path
 
     def opened(self, name: str) -> io.RawIOBase | None:
-        """Give a file of it; None where there is none, or a link, or no regular file."""
-        try:
-            number = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            if (self.path / name).is_symlink():
+        """Give a file of it; None where there is none, or a link on the way, or no regular file."""
+        *parents, last = name.split("/")
+        folder = _open(self.path, os.O_DIRECTORY, None)
+        for part in parents:
+            if folder is None:
                 return None
-            raise cannot_read(self.path / name, error) from error
+            folder = _below(folder, part, os.O_DIRECTORY | os.O_NOFOLLOW)
+        # What is no regular file might keep who opens it waiting.
+        number = None if folder is None else _below(folder, last, os.O_NONBLOCK | os.O_NOFOLLOW)
+        if number is None:
+            return None
         if not stat.S_ISREG(os.fstat(number).st_mode):
             os.close(number)
             return None
         return open(number, "rb", buffering=0)  # noqa: PTH123 - a descriptor, the caller's
+
+
+def _below(folder: int, name: str, flags: int) -> int | None:
+    """Open what is in an open directory, and close the directory."""
+    try:
+        return _open(Path(name), flags, folder)
+    finally:
+        os.close(folder)
+
+
+def _open(path: Path, flags: int, folder: int | None) -> int | None:
+    """Give a descriptor; None where there is nothing, a link, or no directory."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            return None
+        raise cannot_read(path, error) from error
 
 
 @dataclass(frozen=True)
@@ -130,6 +152,7 @@ def _members(file: IO[bytes], where: str) -> Iterator[tuple[str, int, int]]:
         file.seek(offset)
         block = file.read(_BLOCK)
         if not any(block):
+            _check_end(file, offset, where)
             return
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
@@ -142,22 +165,41 @@ def _members(file: IO[bytes], where: str) -> Iterator[tuple[str, int, int]]:
             _check_extension(file, info.size, where)
         elif info.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
             yield _checked_name(info.name, where), offset, info.size
-        elif info.type == tarfile.DIRTYPE:
-            _checked_name(info.name.rstrip("/") or ".", where)
+        elif info.type == tarfile.DIRTYPE and info.size == 0:
+            if info.name not in (".", "./"):
+                _checked_name(info.name.removesuffix("/"), where)
         else:
             raise malformed(where, f"holds {info.name[:100]!r}, which is no file or directory")
         offset += -(-info.size // _BLOCK) * _BLOCK
     raise malformed(where, f"has more than {_MAX_MEMBERS:,} members")
 
 
+def _check_end(file: IO[bytes], offset: int, where: str) -> None:
+    """Refuse what comes after the end: another reader might go on."""
+    file.seek(offset)
+    rest = file.read(_MAX_REST_BYTES + 1)
+    if any(rest) or len(rest) > _MAX_REST_BYTES:
+        raise malformed(where, "goes on after its end")
+
+
 def _check_extension(file: IO[bytes], size: int, where: str) -> None:
-    if size > _MAX_EXTENSION_BYTES or _DECISIVE.search(file.read(size)):
-        raise malformed(where, "names or sizes a member in an extension of the format")
+    """Read the records of an extended header, "LENGTH KEYWORD=VALUE\\n" each."""
+    data = file.read(size) if size <= _MAX_EXTENSION_BYTES else b""
+    at = 0
+    while at < size:
+        record = _HARMLESS.match(data, at)
+        length = int(record[1]) if record else 0
+        if not record or data[at + length - 1 : at + length] != b"\n" or length <= len(record[0]):
+            raise malformed(where, "says more of a member in an extension than its times and owner")
+        at += length
+    if at != size:
+        raise malformed(where, "says more of a member in an extension than its times and owner")
 
 
 def _checked_name(name: str, where: str) -> str:
     name = name.removeprefix("./")
-    if name.startswith("/") or ".." in name.split("/") or not name.isprintable():
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts) or not name.isprintable():
         raise malformed(where, f"the member {name[:100]!r} leads elsewhere")
     return name
 

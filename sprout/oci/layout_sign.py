@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sprout.base.errors import SproutError
 from sprout.base.files import write_file
 from sprout.oci import attest, cosign
 from sprout.oci.digest import digest_of, tag_of
@@ -34,13 +36,22 @@ def sign_layout(layout: Layout, signer: Signer, key: PublicKey) -> list[Descript
         made.update({one.row.digest: one for one in found})
     for one in made.values():
         for data in (*one.blobs, one.manifest):
-            name = digest_of(data).replace(":", "/", 1)
-            write_file(layout.path / "blobs" / name, data)
+            _store(layout.path, f"blobs/{digest_of(data).replace(':', '/', 1)}", data)
     listed = {row.digest for row in layout.index.manifests}
     rows = [one.row for digest, one in made.items() if digest not in listed]
     index = replace(layout.index, manifests=(*layout.index.manifests, *rows))
-    write_file(layout.path / "index.json", index.to_bytes())
+    _store(layout.path, "index.json", index.to_bytes())
     return artifacts
+
+
+def _store(layout: Path, name: str, data: bytes) -> None:
+    """Write a file of a layout; raises SproutError where a link would lead elsewhere."""
+    place = layout
+    for part in name.split("/"):
+        place /= part
+        if place.is_symlink():
+            raise SproutError(f"{place}: is a link, which a layout has not", "Pack it again.")
+    write_file(place, data)
 
 
 def kept_referrers(layout: Layout, digest: str) -> list[cosign.Made]:

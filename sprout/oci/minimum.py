@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PAYLOAD = "application/vnd.sprout.minimum.v1+json"
 _MAX_BYTES = 1 << 20
 _MAX_IMAGES = 1024
+_MAX_VERSION = 64
 
 
 def sign_minimum(versions: Mapping[str, Version], signer: Signer) -> bytes:
@@ -54,6 +55,6 @@ def read_minimum(path: Path, keys: Sequence[TrustedKey]) -> dict[str, Version]:
 def parse_version(text: object, where: str) -> Version:
     """Read a version such as 6.12.117, which orders as its numbers do; raises RefusedError."""
     try:
-        return Version(text if isinstance(text, str) else "")
+        return Version(text if isinstance(text, str) and len(text) <= _MAX_VERSION else "")
     except InvalidVersion as error:
         raise malformed(where, f"{str(text)[:80]!r} is no version") from error

@@ -60,7 +60,12 @@ class Reference:
         return f"{self.name}{tag}{f'@{self.digest}' if self.digest else ''}"
 
     def with_suffix(self, suffix: str) -> Reference:
-        """Give the same reference with another tag: the tag and `suffix`."""
+        """Give the same reference with another tag: the tag and `suffix`.
+
+        Raises RefusedError when that is no tag: a layout from outside says the suffix.
+        """
+        if not _TAG.fullmatch(f"{self.tag}{suffix}"):
+            raise malformed(str(self), f"{suffix[:80]!r} makes no tag of it")
         return replace(self, tag=f"{self.tag}{suffix}")
 
 

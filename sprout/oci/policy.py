@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,14 @@ _ALWAYS = "signature"
 class Policy:
     """Demands on an artifact; with `keys` alone it has to be signed by one of them, that is all.
 
-    `attested` are kinds of statements, as `KINDS` names them; `builders` are URIs of who may have
-    built; `sources` are beginnings of the URIs that everything compiled has to come from; `minimum`
-    are the lowest versions of images. An empty one of these demands nothing, None for `minimum`.
+    `images` are those of a tree that it may be of; `attested` are kinds of statements, as `KINDS`
+    names them; `builders` are URIs of who may have built; `sources` are beginnings of the URIs that
+    everything compiled has to come from; `minimum` are the lowest versions of images. An empty one
+    of these demands nothing, None for `minimum`.
     """
 
     keys: tuple[TrustedKey, ...]
+    images: tuple[str, ...] = ()
     attested: tuple[str, ...] = ()
     builders: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
@@ -47,21 +50,21 @@ def load_policy(path: Path) -> Policy:
     names = table.texts("keys")
     if not names:
         raise table.error("keys", "is empty", 'Name whom to trust, such as "release.pub".')
-    keys = load_trusted(str(path.parent / name) for name in names)
+    folder = path.absolute().parent
+    keys = load_trusted(str(folder / name) for name in names)
     demanded = table.texts("require", (_ALWAYS,))
     for kind in demanded:
         if kind not in (_ALWAYS, *KINDS):
             known = ", ".join((_ALWAYS, *KINDS))
             raise table.error("require", f"there is no {kind}", f"Known here: {known}.")
+    images = table.texts("images", ())
     builders, sources = table.texts("builders", ()), table.texts("sources", ())
     attested = tuple(kind for kind in KINDS if kind in demanded)
     if (builders or sources) and "provenance" not in attested:
         raise _without_provenance(table, "builders" if builders else "sources")
-    minimum = (
-        read_minimum(path.parent / table.text("minimum"), keys) if table.has("minimum") else None
-    )
+    minimum = read_minimum(folder / table.text("minimum"), keys) if table.has("minimum") else None
     table.finish()
-    return Policy(keys, attested, builders, sources, minimum)
+    return Policy(keys, images, attested, builders, sources, minimum)
 
 
 def _without_provenance(table: Table, field: str) -> Exception:
@@ -78,6 +81,10 @@ def check_policy(
     What is demanded of manifests is for `check_manifests`. Raises RefusedError.
     """
     accepted = check_signed(source, root.digest, policy.keys, where)
+    image = parsed.annotations.get(IMAGE)
+    if policy.images and image not in policy.images:
+        said = f"is of {image[:80]!r}" if image else f"has no annotation {IMAGE}"
+        raise RefusedError(Why.AGAINST_POLICY, where, f"{said}, which the policy does not take")
     if policy.minimum is not None:
         _check_version(policy.minimum, parsed, where)
     return accepted
@@ -88,11 +95,22 @@ def check_manifests(policy: Policy, source: Source, rows: Sequence[Descriptor], 
     for row in rows:
         for kind in policy.attested:
             place = f"{where}: {kind}"
-            said = check_attested(source, row.digest, policy.keys, place, KINDS[kind]).predicate
-            if KINDS[kind] == PREDICATE:
-                _check_provenance(policy, said, place)
-            elif said.get("bomFormat") != "CycloneDX" or not said.get("components"):
-                raise malformed(place, "is no bill of anything in CycloneDX")
+            check_attested(
+                source,
+                row.digest,
+                policy.keys,
+                place,
+                KINDS[kind],
+                judge=functools.partial(_check_said, policy, KINDS[kind], place),
+            )
+
+
+def _check_said(policy: Policy, predicate: str, where: str, said: dict[str, Any]) -> None:
+    """Check what one statement says; another of the same key may say what is demanded."""
+    if predicate == PREDICATE:
+        _check_provenance(policy, said, where)
+    elif said.get("bomFormat") != "CycloneDX" or not said.get("components"):
+        raise malformed(where, "is no bill of anything in CycloneDX")
 
 
 def _check_version(minimum: dict[str, Version], parsed: Manifest | Index, where: str) -> None:

@@ -107,6 +107,8 @@ def pull(remote: Remote, chosen: Chosen, target: Path, advance: Callable[[int], 
     system fails; then `target` is as it was.
     """
     _check_places(target, chosen)
+    if not target.absolute().name:
+        raise SproutError(f"{target}: there is no place beside it", "Name a directory in it.")
     scratch = target.absolute().with_name(f".{target.absolute().name}.sprout-pull")
     rows = {row.digest: row for row in chosen.files.values()}
     try:

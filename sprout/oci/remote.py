@@ -122,14 +122,18 @@ class Remote:
                 following = answer.links.get("next", {}).get("url")
                 if following is None:
                     return rows
-                place = self._same_registry(urljoin(f"{self.web.base}{place}", following), where)
+                place = self._same_registry(f"{self.web.base}{place}", following, where)
         else:
             raise altered(where, f"is a list of more than {_MAX_PAGES} pages")
         found = self.manifest(tag_of(digest))
         return () if found is None else _referrers(found[0], where)
 
-    def _same_registry(self, url: str, where: str) -> str:
-        """Give back the address of a list's next page when it is in this repository."""
+    def _same_registry(self, base: str, following: str, where: str) -> str:
+        """Give the address of a list's next page when it is in this repository."""
+        try:
+            url = urljoin(base, following)
+        except ValueError as error:
+            raise altered(where, "goes on at what is no address") from error
         if not url.startswith(self.web.base):
             raise altered(where, f"goes on elsewhere: {url[:120]!r}")
         return url

@@ -23,6 +23,8 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
 
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=_refuse)
+        if b"\\ud" in data.lower():  # half of a character, which nothing can write again
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise malformed(where, f"is no JSON: {error}") from error
     if not isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,14 @@ from sprout.oci.refused import RefusedError, Why, altered
 
 _MAX_SIGNATURES = 32
 # The most telling refusal is the one that is reported.
-_RANK = (Why.OTHER_PREDICATE, Why.OTHER_DIGEST, Why.STRANGER, Why.ALTERED, Why.MALFORMED)
+_RANK = (
+    Why.AGAINST_POLICY,
+    Why.OTHER_PREDICATE,
+    Why.OTHER_DIGEST,
+    Why.STRANGER,
+    Why.ALTERED,
+    Why.MALFORMED,
+)
 
 
 class Source(Protocol):
@@ -49,22 +56,37 @@ def check_signed(source: Source, digest: str, keys: Sequence[TrustedKey], where:
 
 
 def check_attested(
-    source: Source, digest: str, keys: Sequence[TrustedKey], where: str, predicate: str
+    source: Source,
+    digest: str,
+    keys: Sequence[TrustedKey],
+    where: str,
+    predicate: str,
+    *,
+    judge: Callable[[dict[str, Any]], None],
 ) -> Accepted:
     """Give the first statement of that predicate about `digest` that one of `keys` signed.
 
-    Raises RefusedError when there is none, as `check_signed` does.
+    `judge` raises RefusedError for one that does not say what is demanded. Raises RefusedError when
+    there is none, as `check_signed` does.
     """
     bundles = _bundles(source, digest, keys, where, predicate)
-    return _first([bundles], where, Why.NOT_ATTESTED, f"vouched for by any {predicate}")
+    return _first([bundles], where, Why.NOT_ATTESTED, f"vouched for by any {predicate}", judge)
 
 
-def _first(forms: Sequence[Iterator[_Check]], where: str, why: Why, missing: str) -> Accepted:
+def _first(
+    forms: Sequence[Iterator[_Check]],
+    where: str,
+    why: Why,
+    missing: str,
+    judge: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> Accepted:
     refusals: list[RefusedError] = []
     for candidates in forms:
         for check in candidates:
             try:
-                return check()
+                accepted = check()
+                judge(accepted.predicate)
+                return accepted
             except RefusedError as error:
                 refusals.append(error)
     if not refusals:

@@ -24,7 +24,7 @@ import requests
 import requests.utils
 from oras.auth import get_auth_backend
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationParseError
 
 from sprout.base.errors import SproutError
 from sprout.oci.names import Reference
@@ -33,6 +33,7 @@ from sprout.oci.refused import malformed
 _MAX_REDIRECTS = 5
 _MAX_PAUSE_S = 30.0
 _MAX_ERROR_BYTES = 4096
+_MAX_TOKEN_BYTES = 64 << 10
 _PIECE = 1 << 18
 # An answer that has come at fewer bytes per second than this, after so long, never ends.
 _TRICKLE = 1024
@@ -83,7 +84,22 @@ class _Adapter(HTTPAdapter):
 
     def send(self, request: Any, *words: Any, **more: Any) -> requests.Response:  # noqa: ANN401
         more["timeout"] = self._timeout
-        return super().send(request, *words, **more)
+        # What this library itself wants to read whole is read here, within bounds: what a token's
+        # server says. Of a redirect nothing is read.
+        whole, more["stream"] = not more.get("stream", False), True
+        answer = super().send(request, *words, **more)
+        if answer.is_redirect or answer.is_permanent_redirect:
+            answer.close()
+            _keep(answer, b"")
+        elif whole:
+            _keep(answer, read_body(answer, _MAX_TOKEN_BYTES, urlsplit(request.url).netloc))
+        return answer
+
+
+def _keep(answer: requests.Response, body: bytes) -> None:
+    """Make `body` what the library takes for the body of an answer that was read."""
+    answer._content = body
+    answer._content_consumed = True
 
 
 class _Refusing(HTTPAdapter):
@@ -186,7 +202,7 @@ class Web:
         params: Mapping[str, str] | None,
     ) -> requests.Response:
         # Credentials go to the registry alone, wherever it wants an upload to be sent.
-        own = urlsplit(url)[:2] == urlsplit(self.base)[:2]
+        own = self._is_own(url)
         for again in (False, True):
             sent = {**(headers or {}), **(self._header if own else {})}
             stream = body() if callable(body) else body
@@ -200,14 +216,23 @@ class Web:
                     stream=True,
                     verify=self._verify,
                 )
+            except requests.exceptions.RequestException:
+                raise
+            except (ValueError, LocationParseError) as error:
+                raise malformed(self._where, "leads to what is no address") from error
             finally:
                 if callable(body) and stream is not None:
                     stream.close()  # type: ignore[union-attr]
-            refused = own and answer.status_code == 401
+            # After a redirect somebody else may ask for them.
+            refused = answer.status_code == 401 and self._is_own(answer.url)
             if again or not refused or not self._authenticate(answer, sent):
                 return answer
             answer.close()
         raise AssertionError
+
+    def _is_own(self, url: str) -> bool:
+        """Tell whether an address is the registry's own: its scheme, host and port."""
+        return urlsplit(url)[:2] == urlsplit(self.base)[:2]
 
     def _authenticate(self, answer: requests.Response, sent: Mapping[str, str]) -> bool:
         """Get what the registry wants to see; False when there is nothing new to show it."""
@@ -236,6 +261,8 @@ class Web:
         hint = hints.get(status, "Check the registry's name and the network, and try again.")
         if "certificate" in problem:
             hint = "Name the certificate of the registry's authority with --ca FILE."
+        if "WRONG_VERSION_NUMBER" in problem:
+            hint = "It may speak plain HTTP: --insecure."
         path = urlsplit(url).path.removeprefix("/v2/")
         return SproutError(f"{self._where}: {path}: {problem}", hint)
 

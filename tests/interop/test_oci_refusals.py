@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,8 @@ from oci_server import Handler, Server, serving
 
 from sprout.oci import cosign
 from sprout.oci.definition import Definition, FileRow
+from sprout.oci.layout import open_layout
+from sprout.oci.layout_sign import sign_layout
 from sprout.oci.model import INDEX, MANIFEST, TITLE, Descriptor
 from sprout.oci.pack import pack
 from sprout.oci.strict_json import write_json
@@ -388,6 +391,115 @@ def test_credentials_stay_with_the_registry(
         assert_one_error(sprout(*words, *QUICK, env=env), "answered 401")
     assert seen
     assert set(seen) == {None}
+
+
+def test_credentials_do_not_follow_a_redirect(
+    sprout: Sprout, tmp_path: Path, key: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Where a blob lies elsewhere, whoever has it asks for a password in vain."""
+    content, made = signed_artifact(RELEASE)
+    seen: list[str | None] = []
+
+    def asking(handler: Handler) -> bool:
+        seen.append(handler.headers.get("Authorization"))
+        realm = f'Bearer realm="https://{handler.headers["Host"]}/token",service="s"'
+        handler.answer(401, b"{}", WWW_Authenticate=realm)
+        return True
+
+    with (
+        serving(content, tmp_path) as server,
+        serving(Content(), tmp_path_factory.mktemp("other"), "IP:127.0.0.1") as other,
+    ):
+        both = tmp_path / "both.crt"
+        both.write_bytes(server.authority.read_bytes() + other.authority.read_bytes())
+        other.tricks.append(asking)
+
+        def sent_away(handler: Handler) -> bool:
+            if "Authorization" not in handler.headers:
+                handler.answer(401, WWW_Authenticate='Basic realm="x"')
+                return True
+            if made.files["kernel/image"].digest in handler.path:
+                handler.answer(307, Location=f"https://{other.host}/blob")
+                return True
+            return False
+
+        server.tricks.append(sent_away)
+        login = {"auths": {server.host: {"auth": "dXNlcjp3b3Jk"}}}
+        (tmp_path / "config.json").write_bytes(write_json(login))
+        env = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+        words = ("pull", server.reference, "--key", key, "-o", tmp_path / "out", "--ca", both)
+        output = sprout(*words, "--arch", "amd64", *QUICK, env=env)
+        assert_one_error(output, "answered 401")
+    assert seen
+    assert set(seen) == {None}
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_of_a_redirect_is_read(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    content, made = signed_artifact(RELEASE)
+
+    def long_redirect(handler: Handler) -> bool:
+        if made.files["kernel/image"].digest not in handler.path or "again" in handler.path:
+            return False
+        handler.answer(302, bytes(64 << 20), Location=f"{handler.path}?again")
+        return True
+
+    with serving(content, tmp_path) as server:
+        server.tricks.append(long_redirect)
+        words = ("--key", key, "-o", tmp_path / "out", "--ca", server.authority)
+        output = sprout("pull", server.reference, *words, "--arch", "amd64")
+    assert output.status == 0, output.stderr.decode()
+    (memory,) = re.findall(r"peak memory: ([0-9]+) MiB", output.stdout.decode())
+    assert int(memory) < 96
+
+
+@pytest.mark.parametrize("place", ["https://[/x", f"https://{'a' * 70}.example/x"])
+def test_redirect_to_what_is_no_address(
+    sprout: Sprout, tmp_path: Path, key: Path, place: str
+) -> None:
+    content, made = signed_artifact(RELEASE)
+
+    def lost(handler: Handler) -> bool:
+        if made.files["kernel/image"].digest not in handler.path:
+            return False
+        handler.answer(302, Location=place)
+        return True
+
+    with serving(content, tmp_path) as server:
+        server.tricks.append(lost)
+        refused(sprout, server, key, "127.0.0.1")
+
+
+def test_suffix_of_a_layout_is_part_of_a_tag(sprout: Sprout, tmp_path: Path) -> None:
+    rows = (FileRow("file", "kernel", "text/plain"),)
+    pack(tmp_path / "layout", [Definition("k", "", "a/b", {}, rows)], {"amd64": {"kernel": b"x"}})
+    index = tmp_path / "layout/index.json"
+    old, new = b'"vnd.sprout.tag.suffix":""', b'"vnd.sprout.tag.suffix":"/../../../b/manifests/x"'
+    assert old in index.read_bytes()
+    index.write_bytes(index.read_bytes().replace(old, new))
+    content = Content()
+    with serving(content, tmp_path) as server:
+        words = ("push", tmp_path / "layout", f"{server.host}/a:1", "--unsigned")
+        output = sprout(*words, "--ca", server.authority)
+        assert_one_error(output, "makes no tag of it")
+        assert server.paths == []
+
+
+def test_names_in_a_layout_do_not_speak_to_the_terminal(
+    sprout: Sprout, tmp_path: Path, key: Path
+) -> None:
+    rows = (FileRow("file", "kernel", "text/plain"),)
+    pack(tmp_path / "layout", [Definition("k", "", "a/b", {}, rows)], {"amd64": {"kernel": b"x"}})
+    sign_layout(open_layout(tmp_path / "layout"), RELEASE, RELEASE.public)
+    index = tmp_path / "layout/index.json"
+    named = b'"org.opencontainers.image.ref.name":"k"'
+    forged = named.replace(b'"k"', b'"k\\n\\u001b[2J  accepted"')
+    assert named in index.read_bytes()
+    index.write_bytes(index.read_bytes().replace(named, forged))
+    output = sprout("verify", tmp_path / "layout", "--key", key)
+    assert output.status == 0, output.stderr.decode()
+    assert b"\x1b" not in output.stdout
+    assert output.stdout.count(b"\n") == 4
 
 
 def test_flipped_helper_changes_one_bit() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from commands import Sprout, assert_one_error
 from cryptography.hazmat.primitives.serialization import Encoding
 from oci_content import signer
 
+from sprout.base.errors import SproutError
 from sprout.base.run import check
 from sprout.oci.archive import write_archive
 from sprout.oci.contents import is_tar, open_tar
@@ -92,6 +95,13 @@ def _with_size(data: bytes, size: bytes) -> bytes:
     return bytes(block) + data[512:]
 
 
+def _extended(records: bytes) -> bytes:
+    """Give an archive whose only member has an extended header with these records."""
+    head = tarfile.TarInfo("PaxHeaders/x")
+    head.type, head.size = tarfile.XHDTYPE, len(records)
+    return head.tobuf() + records.ljust(512, b"\0") + _archive(_member("x"))
+
+
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "symbolic link": (
         lambda: _archive(_member("index.json", tarfile.SYMTYPE, linkname="/etc/passwd")),
@@ -124,6 +134,28 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "huge extension": (
         lambda: _archive(_member("x", tarfile.XHDTYPE, size=1 << 20)),
         "in an extension",
+    ),
+    "data of a directory": (
+        lambda: _with_size(_archive(_member("x", tarfile.DIRTYPE)), b"00000001000\0"),
+        "no file or directory",
+    ),
+    "dots": (lambda: _archive(_member("././index.json")), "leads elsewhere"),
+    "doubled slash": (lambda: _archive(_member("blobs//sha256/x")), "leads elsewhere"),
+    "name in an extension, with two blanks": (
+        lambda: _extended(b"21  path=index.json\n"),
+        "in an extension",
+    ),
+    "name in an extension, behind a blank": (
+        lambda: _extended(b" 20 path=index.json\n"),
+        "in an extension",
+    ),
+    "name in an extension, of a wrong length": (
+        lambda: _extended(b"9 mtime=1\n19 path=index.json\n"),
+        "in an extension",
+    ),
+    "more after the end": (
+        lambda: _archive(_member("x")) + _archive(_member("y")),
+        "goes on after its end",
     ),
     "no header": (
         lambda: _archive(_member("x"))[:512] + b"\1" * 1024,
@@ -172,3 +204,35 @@ def test_archive_is_no_layout_or_not_signed_in_place(sprout: Sprout, tmp_path: P
     assert_one_error(output, "is not signed in place", status=2)
     output = sprout("pack", "zone", "-o", tmp_path / "k.pub")
     assert_one_error(output, "is no directory")
+
+
+def test_links_and_pipes_in_a_layout_lead_nowhere(
+    sprout: Sprout, layout: Path, tmp_path: Path
+) -> None:
+    key = RELEASE.write(tmp_path / "k.pub")
+    blobs = layout / "blobs/sha256"
+    blob = max(blobs.iterdir(), key=lambda path: path.stat().st_size)
+    data = blob.read_bytes()
+    blob.unlink()
+    os.mkfifo(blob)
+    assert_one_error(sprout("verify", layout, "--key", key), "no such blob")
+    blob.unlink()
+    blob.write_bytes(data)
+    assert sprout("verify", layout, "--key", key).status == 0
+    (layout / "blobs").rename(tmp_path / "elsewhere")
+    (layout / "blobs").symlink_to(tmp_path / "elsewhere")
+    assert_one_error(sprout("verify", layout, "--key", key), "no such blob")
+
+
+@pytest.mark.parametrize("what", ["blobs", "blobs/sha256", "blob", "index.json"])
+def test_signing_writes_through_no_link(layout: Path, tmp_path: Path, what: str) -> None:
+    victim = tmp_path / "victim"
+    names = {"blob": f"blobs/sha256/{hashlib.sha256(b'{}').hexdigest()}"}
+    place = layout / names.get(what, what)
+    place.rename(victim)
+    before = victim.read_bytes() if victim.is_file() else sorted(victim.rglob("*"))
+    opened = open_layout(layout) if what != "index.json" else None
+    place.symlink_to(victim)
+    with pytest.raises(SproutError):
+        sign_layout(opened or open_layout(layout), signer("another"), signer("another").public)
+    assert before == (victim.read_bytes() if victim.is_file() else sorted(victim.rglob("*")))

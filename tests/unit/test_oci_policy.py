@@ -28,6 +28,7 @@ from sprout.oci.policy import load_policy
 from sprout.oci.provenance import PREDICATE, SOURCE, Material, provenance
 from sprout.oci.refused import RefusedError, Why
 from sprout.oci.sbom import Part, SourceFile, write_sbom
+from sprout.oci.strict_json import parse_json
 from sprout.oci.verify import verify_stored
 
 RELEASE, STRANGER = signer("release"), signer("stranger")
@@ -315,3 +316,48 @@ def load_policy_keys(folder: Path) -> tuple[TrustedKey, ...]:
     RELEASE.write(folder / "release.pub")
     (folder / "policy.toml").write_text('keys = ["release.pub"]\n')
     return load_policy(folder / "policy.toml").keys
+
+
+def test_files_are_beside_the_policy_wherever_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the key ring, nor where the command runs."""
+    RELEASE.write(tmp_path / "release.pub")
+    (tmp_path / "policy.toml").write_text('keys = ["release.pub"]\n')
+    (tmp_path / "ring/release.pub").mkdir(parents=True)
+    monkeypatch.setenv("SPROUT_KEYS", str(tmp_path / "ring"))
+    monkeypatch.chdir(tmp_path)
+    (key,) = load_policy(Path("policy.toml")).keys
+    assert key.verifies(RELEASE.sign(b"x", "x"), b"x")
+
+
+def test_images_that_a_policy_takes(tmp_path: Path) -> None:
+    layout = packed(tmp_path / "a", image="host")
+    judged(layout, 'images = ["zone", "host"]\n')
+    with pytest.raises(RefusedError, match="is of 'host', which the policy does not take"):
+        judged(layout, 'images = ["zone"]\n')
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_any_statement_of_a_trusted_key_may_meet_the_demand(tmp_path: Path, turned: bool) -> None:
+    layout = packed(tmp_path / "a", None)
+    root = layout.root("kernel")
+    index = layout.manifest(root)[1]
+    assert isinstance(index, Index)
+    said = [evidence(builder).provenance for builder in (BUILDER, "https://other.example/")]
+    for row in index.manifests:
+        add(layout, *(statement(row, PREDICATE, one) for one in (said[::-1] if turned else said)))
+        layout = open_layout(layout.path)
+    add(layout, cosign.sign_bundle(root, RELEASE, RELEASE.public))
+    demand = f'require = ["provenance"]\nbuilders = ["{BUILDER}"]\n'
+    assert judged(open_layout(layout.path), demand) == "release.pub"
+
+
+def test_half_characters_and_long_versions_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="is no JSON"):
+        parse_json(b'{"payloadType":"\\ud800"}', "x")
+    assert parse_json(b'{"a":"\\ud83d\\ude00"}', "x") == {"a": "\U0001f600"}
+    layout = packed(tmp_path / "a", version="9" * 5000)
+    (tmp_path / "minimum.json").write_bytes(sign_minimum({"zone": Version("6.12")}, RELEASE))
+    with pytest.raises(RefusedError, match="is no version"):
+        judged(layout, 'minimum = "minimum.json"\n')
