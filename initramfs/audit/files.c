@@ -33,9 +33,9 @@ static int device(mode_t kind, unsigned major, unsigned minor, int flags)
 
 static int readable(const char *path)
 {
-    char byte;
+    char bytes[8]; /* as many as one entry of pagemap has */
     int file = open(path, O_RDONLY | O_CLOEXEC);
-    int error = error_of(file < 0 ? file : read(file, &byte, 1));
+    int error = error_of(file < 0 ? file : read(file, bytes, sizeof(bytes)));
 
     if (file >= 0)
         close(file);

@@ -11,6 +11,7 @@
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +31,8 @@ static void become_plain(void)
     /* Leaving the user 0 leaves all its capabilities behind (capabilities(7)). */
     if (setgroups(0, NULL) < 0 || setgid(PLAIN_USER) < 0 || setuid(PLAIN_USER) < 0)
         _exit(255);
+    /* Who has changed its user may not be traced; that is no matter of these checks. */
+    prctl(PR_SET_DUMPABLE, 1);
 }
 
 int in_child(int (*attempt)(void), bool plain)

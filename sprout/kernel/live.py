@@ -25,7 +25,7 @@ _ALWAYS = "VERSION>=0.0"
 ACTS = {
     "open-devmem": f"DEVMEM=n | {_INTEGRITY}",
     "open-devport": f"DEVPORT=n | {_INTEGRITY}",
-    "open-snapshot": f"HIBERNATION=n | {_INTEGRITY}",
+    "open-snapshot": f"HIBERNATION_SNAPSHOT_DEV=n | {_INTEGRITY}",
     "open-msr": "X86_MSR=n",
     "open-cpuid": "X86_CPUID=n",
     "open-legacy-pty": "LEGACY_PTYS=n",

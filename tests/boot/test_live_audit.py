@@ -45,7 +45,8 @@ def test_every_check_fails_on_a_kernel_that_allows_it(sprout: Sprout, tmp_path: 
     output = sprout("--tree", tree, "audit", "weak", "--live", "--accel", "tcg", "--json")
     assert output.status == 0, output.stderr.decode()
     acts = json.loads(output.stdout)["acts"]
-    assert {row["name"] for row in acts if row["refused"]} == ALWAYS_REFUSED
+    # The device for snapshots of memory is not in this kernel either.
+    assert {row["name"] for row in acts if row["refused"]} == ALWAYS_REFUSED | {"open-snapshot"}
 
 
 def told(*changes: str, end: bool = True) -> list[str]:
