@@ -88,7 +88,7 @@ def test_refusals(sprout: Sprout, tmp_path: Path, key: Path, data: bytes, words:
 @pytest.mark.parametrize("data", [b"text", b""], ids=["text", "empty"])
 def test_what_is_nothing_to_verify(sprout: Sprout, tmp_path: Path, key: Path, data: bytes) -> None:
     output = sprout("verify", written(tmp_path, data), "--key", key)
-    assert_one_error(output, "zone.efi: is no PE image, kernel module or GPT disk")
+    assert_one_error(output, "zone.efi: is no PE image, kernel module, GPT disk or OCI layout")
 
 
 def test_revoked_and_expired(sprout: Sprout, tmp_path: Path, key: Path) -> None:
