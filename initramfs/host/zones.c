@@ -146,7 +146,8 @@ static void start_zone(struct zone *zone)
     zone->why[0] = '\0';
     memset(&zone->ready, 0, sizeof(zone->ready));
     zone->ready.create = ticks();
-    tell_event("starting", zone->row->name, NULL);
+    if (!zone->late)
+        tell_event("starting", zone->row->name, NULL);
     if (!(zone->row->flags & SPROUT_ZONE_BY_XL)) {
         if (!tell_launcher("start", row_of(zone)))
             fail(zone, "the launcher does not listen");
@@ -478,6 +479,7 @@ bool want_zone(size_t row)
         return false;
     zone->state = WAITING;
     zone->deadline = 0;
+    zone->late = 0;
     zone->stopped = false;
     zone->failures = 0;
     return true;

@@ -11,8 +11,7 @@ from sprout.oci.cosign import MAX_ATTESTATION_BYTES
 from sprout.oci.digest import digest_of, tag_of
 from sprout.oci.layout import NewLayout, new_layout
 from sprout.oci.model import REF_NAME, Descriptor, Index, parse_manifest
-from sprout.oci.pull import PARALLEL, read_manifest
-from sprout.oci.refused import altered
+from sprout.oci.pull import PARALLEL, fetch_manifest
 from sprout.oci.remote import Remote
 from sprout.oci.verify import Listed
 
@@ -37,7 +36,7 @@ def carry(
             roots = [replace(listed.root, annotations={REF_NAME: name})]
             left: list[str] = []
             for row in (listed.root, *listed.manifests):
-                layout.add(_bytes(remote, row))
+                layout.add(fetch_manifest(remote, row, str(remote.reference))[0], row.digest)
                 roots += _tag_form(remote, row, layout)
                 for referrer in remote.referrers(row.digest):
                     if _copy(remote, referrer, layout):
@@ -54,13 +53,6 @@ def carry(
     return left
 
 
-def _bytes(remote: Remote, row: Descriptor) -> bytes:
-    found = remote.manifest(row.digest)
-    if found is None:
-        raise altered(f"{remote.reference}: {row.digest}", "is named, but not there")
-    return found[0]
-
-
 def _tag_form(remote: Remote, subject: Descriptor, layout: NewLayout) -> list[Descriptor]:
     """Copy the signature that lies under a tag; give its descriptor, named by that tag."""
     tag = tag_of(subject.digest, ".sig")
@@ -75,12 +67,12 @@ def _tag_form(remote: Remote, subject: Descriptor, layout: NewLayout) -> list[De
 
 def _copy(remote: Remote, row: Descriptor, layout: NewLayout) -> bool:
     """Copy a manifest and its blobs; False when one of them is too large to be said of another."""
-    manifest = read_manifest(remote, row, str(remote.reference))
+    data, manifest = fetch_manifest(remote, row, str(remote.reference))
     if isinstance(manifest, Index) or any(
         blob.size > MAX_ATTESTATION_BYTES for blob in manifest.blobs()
     ):
         return False
     for blob in manifest.blobs():
-        layout.add(remote.small_blob(blob, MAX_ATTESTATION_BYTES))
-    layout.add(_bytes(remote, row))
+        layout.add(remote.small_blob(blob, MAX_ATTESTATION_BYTES), blob.digest)
+    layout.add(data, row.digest)
     return True

@@ -172,9 +172,12 @@ class NewLayout:
         self._path = path
         (path / "blobs" / "sha256").mkdir(parents=True)
 
-    def add(self, data: bytes) -> str:
-        """Store some bytes and give their digest; twice the same is stored once."""
-        digest = digest_of(data)
+    def add(self, data: bytes, digest: str | None = None) -> str:
+        """Store some bytes and give their digest; twice the same is stored once.
+
+        `digest` is the one that they are named by, and were verified by, where there is one.
+        """
+        digest = digest or digest_of(data)
         target = self.place(digest)
         if not target.exists():
             with staged_file(target) as staging:

@@ -91,13 +91,21 @@ def files_of(manifest: Manifest, where: str) -> dict[str, Descriptor]:
     return files
 
 
-def read_manifest(remote: Remote, row: Descriptor, where: str) -> Manifest | Index:
-    """Fetch and read a manifest that a descriptor names; raises RefusedError when it differs."""
+def fetch_manifest(remote: Remote, row: Descriptor, where: str) -> tuple[bytes, Manifest | Index]:
+    """Fetch a manifest that a descriptor names: its bytes, and what they say.
+
+    Raises RefusedError when it differs.
+    """
     found = remote.manifest(row.digest)
     if found is None:
         raise altered(where, f"{row.digest} is named, but not there")
     check_size(len(found[0]), row, f"{where}: {row.digest}")
-    return parse_manifest(found[0], f"{where}: {row.digest}", row.media_type)
+    return found[0], parse_manifest(found[0], f"{where}: {row.digest}", row.media_type)
+
+
+def read_manifest(remote: Remote, row: Descriptor, where: str) -> Manifest | Index:
+    """Fetch and read a manifest that a descriptor names; raises RefusedError when it differs."""
+    return fetch_manifest(remote, row, where)[1]
 
 
 def pull(remote: Remote, chosen: Chosen, target: Path, advance: Callable[[int], None]) -> None:
