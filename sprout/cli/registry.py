@@ -16,8 +16,7 @@ from sprout.oci.web import Access
 
 def access(arguments: argparse.Namespace) -> Access:
     """Give what was asked for with `add_access`; credentials are docker's."""
-    folder = os.environ.get("DOCKER_CONFIG", "")
-    config = Path(folder) / "config.json" if folder else None
+    folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
     if arguments.insecure and arguments.ca is not None:
         raise UsageError("--insecure and --ca exclude each other", "Leave one of them out.")
     return Access(
@@ -25,7 +24,7 @@ def access(arguments: argparse.Namespace) -> Access:
         authority=arguments.ca,
         timeout=arguments.timeout,
         attempts=arguments.attempts,
-        config=config,
+        config=Path(folder) / "config.json",
     )
 
 

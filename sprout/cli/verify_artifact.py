@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sprout.base.errors import SproutError, UsageError, printable
-from sprout.base.progress import Progress
-from sprout.cli.refusal import RefusedError
+from sprout.base.progress import Progress, say
 from sprout.oci import refused
 from sprout.oci.layout import is_layout, open_layout
 from sprout.oci.model import REF_NAME
@@ -37,7 +38,10 @@ def is_artifact(what: str) -> bool:
 
 
 def verify_artifact(arguments: argparse.Namespace) -> int:
-    """Print the verdict on an artifact; raises RefusedError when it is a refusal."""
+    """Print the verdict on an artifact.
+
+    A refusal ends with status 1, as it does in `pull`; raises RefusedError.
+    """
     from sprout.cli.registry import trusted  # noqa: PLC0415 - HTTP is slow to import
 
     try:
@@ -47,7 +51,9 @@ def verify_artifact(arguments: argparse.Namespace) -> int:
         else:
             found = [(arguments.file, _remote(arguments, policy))]
     except refused.RefusedError as error:
-        raise RefusedError(error.message, error.hint) from error
+        if arguments.json:
+            print(json.dumps([_refusal(arguments.file, error)], indent=2))
+        raise
     if arguments.json:
         print(json.dumps([_facts(name, row) for name, row in found], indent=2))
         return 0
@@ -61,25 +67,43 @@ def verify_artifact(arguments: argparse.Namespace) -> int:
 
 
 def _stored(path: Path, policy: Policy) -> list[tuple[str, Verified]]:
+    from sprout.oci.stored import Stored  # noqa: PLC0415 - HTTP is slow to import
     from sprout.oci.verify import verify_stored  # noqa: PLC0415 - HTTP is slow to import
 
     layout = open_layout(path)
     roots = layout.artifacts()
     if not roots:
         raise SproutError(f"{path}: holds no artifact with a name", "Pack or copy it again.")
-    return [(row.annotations[REF_NAME], verify_stored(layout, row, policy)) for row in roots]
+    for row in layout.nameless():
+        say(f"warning: {path}: {row.digest} has no name and is not verified")
+    stored = Stored(layout)
+    found = {
+        digest: _counted(printable(name), functools.partial(verify_stored, stored, row, policy))
+        for digest, (name, row) in {
+            row.digest: (row.annotations[REF_NAME], row) for row in roots
+        }.items()
+    }
+    return [(row.annotations[REF_NAME], found[row.digest]) for row in roots]
 
 
 def _remote(arguments: argparse.Namespace, policy: Policy) -> Verified:
     from sprout.cli.registry import remote  # noqa: PLC0415 - HTTP is slow to import
     from sprout.oci.verify import verify_remote  # noqa: PLC0415 - HTTP is slow to import
 
+    where = remote(arguments, arguments.file)
+    return _counted(arguments.file, functools.partial(verify_remote, where, policy))
+
+
+def _counted(
+    name: str, verify: Callable[[Callable[[int], Callable[[int], None]]], Verified]
+) -> Verified:
+    """Verify with a bar, which is there once the bytes are known."""
     with ExitStack() as stack:
-        return verify_remote(
-            remote(arguments, arguments.file),
-            policy,
-            lambda size: stack.enter_context(Progress(f"verifying {arguments.file}", size)).advance,
-        )
+        return verify(lambda size: stack.enter_context(Progress(f"verifying {name}", size)).advance)
+
+
+def _refusal(name: str, error: refused.RefusedError) -> dict[str, object]:
+    return {"artifact": name, "accepted": False, "why": str(error.why), "problem": error.message}
 
 
 def _facts(name: str, row: Verified) -> dict[str, object]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from sprout.oci import cosign, provenance
 from sprout.oci.keys import PublicKey
-from sprout.oci.layout import Layout
 from sprout.oci.model import (
     EMPTY_BYTES,
     EMPTY_CONFIG,
@@ -33,7 +32,7 @@ SBOM_TYPE = "application/vnd.cyclonedx+json"
 SBOM_PREDICATE = "https://cyclonedx.org/bom"
 # What a policy calls them, and their predicates.
 KINDS = {"provenance": provenance.PREDICATE, "sbom": SBOM_PREDICATE}
-_PREDICATES = {SBOM_TYPE: SBOM_PREDICATE, cosign.IN_TOTO: provenance.PREDICATE}
+PREDICATES = {SBOM_TYPE: SBOM_PREDICATE, cosign.IN_TOTO: provenance.PREDICATE}
 
 
 @dataclass(frozen=True)
@@ -65,17 +64,18 @@ def _referrer(subject: Descriptor, kind: str, data: bytes) -> cosign.Made:
 
 
 def signed(
-    layout: Layout, root: Descriptor, signer: Signer, key: PublicKey
+    stored: Stored, root: Descriptor, signer: Signer, key: PublicKey
 ) -> Iterator[tuple[Descriptor, cosign.Made]]:
     """Give each manifest of an artifact with the bundles that vouch for what is known of it.
 
     Raises RefusedError when what the layout holds is malformed, SproutError when the key cannot
     sign.
     """
+    layout = stored.layout
     parsed = layout.manifest(root)[1]
     for row in parsed.manifests if isinstance(parsed, Index) else (root,):
-        for kind, data in _known(layout, row):
-            predicate, where = _PREDICATES[kind], f"{layout.path}: {kind} of {row.digest}"
+        for kind, data in _known(stored, row):
+            predicate, where = PREDICATES[kind], f"{layout.path}: {kind} of {row.digest}"
             statement = data
             if kind == SBOM_TYPE:
                 bill = parse_json(data, where)
@@ -89,11 +89,11 @@ def signed(
                 yield about, cosign.bundle_of(about, predicate, statement, signature, key)
 
 
-def _known(layout: Layout, row: Descriptor) -> Iterator[tuple[str, bytes]]:
+def _known(stored: Stored, row: Descriptor) -> Iterator[tuple[str, bytes]]:
     """Give what a layout holds unsigned about a manifest: its media type and its bytes."""
-    stored = Stored(layout)
+    layout = stored.layout
     for found in stored.referrers(row.digest):
-        if found.artifact_type in _PREDICATES:
+        if found.artifact_type in PREDICATES:
             manifest = layout.manifest(found)[1]
             if not isinstance(manifest, Manifest) or len(manifest.layers) != 1:
                 raise malformed(f"{layout.path}: {found.digest}", "has not exactly one layer")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sprout.oci.cosign import MAX_ATTESTATION_BYTES
+from sprout.oci.attest import PREDICATES
+from sprout.oci.cosign import BUNDLE, MAX_ATTESTATION_BYTES
 from sprout.oci.digest import digest_of, tag_of
 from sprout.oci.layout import NewLayout, new_layout
-from sprout.oci.model import REF_NAME, Descriptor, Index, parse_manifest
-from sprout.oci.pull import PARALLEL, fetch_manifest
+from sprout.oci.model import REF_NAME, Descriptor, Manifest, parse_manifest
+from sprout.oci.parallel import workers
+from sprout.oci.pull import fetch_manifest
 from sprout.oci.remote import Remote
 from sprout.oci.verify import Listed
+
+# Anybody may refer to an artifact: of all that do, so much comes along.
+_MAX_REFERRING_BYTES = 256 << 20
+_MAX_REFERRING_BLOBS = 16
 
 
 def carry(
@@ -22,57 +27,68 @@ def carry(
     """Write the artifact `listed`, for every architecture, to a new layout at `target`.
 
     What refers to its manifests comes along, and so does cosign's older form of signature; gives
-    the digests of referrers that were left out because they are larger than an attestation may be.
+    the digests of what was left out because it is larger than an attestation may be, or too much.
     Raises RefusedError when something is not as described, SproutError when the registry or the
     file system fails; then nothing new is at `target`.
     """
     name = remote.reference.tag or listed.root.digest.replace(":", "-")
-    with new_layout(target) as layout, ThreadPoolExecutor(PARALLEL) as pool:
-        jobs = [
-            pool.submit(remote.fetch, row, layout.place(row.digest), advance)
-            for row in listed.blobs
-        ]
-        try:
-            roots = [replace(listed.root, annotations={REF_NAME: name})]
-            left: list[str] = []
+    with new_layout(target) as layout:
+        roots = [replace(listed.root, annotations={REF_NAME: name})]
+        copies = _Copies(remote, layout)
+        with workers(remote.abort) as pool:
+            counted = pool.counting(advance)
+            for row in listed.blobs:
+                pool.submit(remote.fetch, row, layout.place(row.digest), counted)
             for row in (listed.root, *listed.manifests):
                 layout.add(fetch_manifest(remote, row, str(remote.reference))[0], row.digest)
-                roots += _tag_form(remote, row, layout)
-                for referrer in remote.referrers(row.digest):
-                    if _copy(remote, referrer, layout):
-                        roots.append(referrer)
-                    else:
-                        left.append(referrer.digest)
-            for job in jobs:
-                job.result()
-        except BaseException:
-            for job in jobs:
-                job.cancel()
-            raise
+                tagged = _tag_form(remote, row)
+                referrers = sorted(remote.referrers(row.digest), key=_strange)
+                roots += [one for one in (*tagged, *referrers) if copies.copy(one)]
         layout.finish(list({row.digest: row for row in roots}.values()))
-    return left
+    return copies.left
 
 
-def _tag_form(remote: Remote, subject: Descriptor, layout: NewLayout) -> list[Descriptor]:
-    """Copy the signature that lies under a tag; give its descriptor, named by that tag."""
+def _strange(row: Descriptor) -> bool:
+    """Tell whether a referrer is of no kind that is looked at here; those come last."""
+    return row.artifact_type not in (BUNDLE, *PREDICATES)
+
+
+def _tag_form(remote: Remote, subject: Descriptor) -> list[Descriptor]:
+    """Give the signature that lies under a tag, named by that tag."""
     tag = tag_of(subject.digest, ".sig")
     found = remote.manifest(tag)
     if found is None:
         return []
-    data, _ = found
-    parsed = parse_manifest(data, f"{remote.reference}: {tag}")
-    row = Descriptor(parsed.media_type, digest_of(data), len(data), {REF_NAME: tag})
-    return [row] if _copy(remote, row, layout) else []
+    parsed = parse_manifest(found[0], f"{remote.reference}: {tag}")
+    return [Descriptor(parsed.media_type, digest_of(found[0]), len(found[0]), {REF_NAME: tag})]
 
 
-def _copy(remote: Remote, row: Descriptor, layout: NewLayout) -> bool:
-    """Copy a manifest and its blobs; False when one of them is too large to be said of another."""
-    data, manifest = fetch_manifest(remote, row, str(remote.reference))
-    if isinstance(manifest, Index) or any(
-        blob.size > MAX_ATTESTATION_BYTES for blob in manifest.blobs()
-    ):
+class _Copies:
+    """Copies what is said of manifests into a layout, within bounds."""
+
+    def __init__(self, remote: Remote, layout: NewLayout) -> None:
+        self._remote = remote
+        self._layout = layout
+        self._size = 0
+        self.left: list[str] = []
+
+    def copy(self, row: Descriptor) -> bool:
+        """Copy a manifest and its blobs; False when that is too much to be said of another."""
+        size = self._size + row.size
+        if size <= _MAX_REFERRING_BYTES:
+            data, manifest = fetch_manifest(self._remote, row, str(self._remote.reference))
+            blobs = manifest.blobs() if isinstance(manifest, Manifest) else None
+            size += sum(blob.size for blob in blobs or ())
+            if blobs is not None and self._fits(blobs, size):
+                self._size = size
+                for blob in blobs:
+                    found = self._remote.small_blob(blob, MAX_ATTESTATION_BYTES)
+                    self._layout.add(found, blob.digest)
+                self._layout.add(data, row.digest)
+                return True
+        self.left.append(row.digest)
         return False
-    for blob in manifest.blobs():
-        layout.add(remote.small_blob(blob, MAX_ATTESTATION_BYTES), blob.digest)
-    layout.add(data, row.digest)
-    return True
+
+    def _fits(self, blobs: Sequence[Descriptor], size: int) -> bool:
+        one = all(blob.size <= MAX_ATTESTATION_BYTES for blob in blobs)
+        return one and len(blobs) <= _MAX_REFERRING_BLOBS and size <= _MAX_REFERRING_BYTES

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # The registered algorithms, with the number of their hexadecimal digits.
 _DIGITS = {"sha256": 64, "sha512": 128}
+_TAG_FORM = re.compile(r"sha(?:256|512)-[0-9a-f]{64}\.sig")
 _SHAPE = re.compile(r"([a-z0-9]{1,32}(?:[+._-][a-z0-9]{1,32})*):([0-9A-Za-z=_-]{1,256})")
 
 
@@ -63,3 +64,8 @@ def tag_of(digest: str, suffix: str = "") -> str:
     """
     algorithm, _, value = digest.partition(":")
     return f"{algorithm}-{value[:64]}{suffix}"
+
+
+def is_tag_form(tag: str) -> bool:
+    """Tell whether a tag is that of a signature in cosign's older form."""
+    return _TAG_FORM.fullmatch(tag) is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 from sprout.base.errors import SproutError
 from sprout.base.files import cannot_read, staged_directory, staged_file
 from sprout.oci.contents import Contents, Directory, is_tar, open_tar
-from sprout.oci.digest import check_bytes, check_hash, digest_of, hasher
+from sprout.oci.digest import check_bytes, check_hash, digest_of, hasher, is_tag_form
 from sprout.oci.model import (
     MAX_MANIFEST_BYTES,
     REF_NAME,
@@ -50,7 +50,12 @@ class Layout:
         Others refer to these, or are signatures in cosign's older form, which go by a tag.
         """
         names = ((row, row.annotations.get(REF_NAME)) for row in self.index.manifests)
-        return [row for row, name in names if name is not None and not name.endswith(".sig")]
+        return [row for row, name in names if name is not None and not is_tag_form(name)]
+
+    def nameless(self) -> list[Descriptor]:
+        """Give the entries of `index.json` that have no name, and do not look like referrers."""
+        rows = self.index.manifests
+        return [row for row in rows if REF_NAME not in row.annotations and not row.artifact_type]
 
     def root(self, name: str | None) -> Descriptor:
         """Give the artifact with this name, or the only one when it is None.
@@ -90,14 +95,18 @@ class Layout:
         check_bytes(data, row.digest, where)
         return data
 
-    def check_blob(self, row: Descriptor) -> None:
-        """Hash a blob; raises RefusedError when it is not as described, SproutError without it."""
+    def check_blob(self, row: Descriptor, advance: Callable[[int], None] = lambda _: None) -> None:
+        """Hash a blob, and tell `advance` of the bytes.
+
+        Raises RefusedError when it is not as described, SproutError without it.
+        """
         where, found, size = f"{self.path}: {row.digest}", hasher(row.digest), 0
         with self.opened(row) as stream:
             buffer = memoryview(bytearray(_CHUNK))
             while size <= row.size and (count := stream.readinto(buffer)):
                 found.update(buffer[:count])
                 size += count
+                advance(count)
         check_size(size, row, where)
         check_hash(found, row.digest, where)
 

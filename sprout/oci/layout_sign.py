@@ -26,13 +26,13 @@ def sign_layout(layout: Layout, signer: Signer, key: PublicKey) -> list[Descript
     The tag form names a registry, so a push makes that one. Gives the artifacts that were signed.
     Raises SproutError when the layout is malformed, the key cannot sign, or it cannot be written.
     """
-    artifacts = layout.artifacts()
+    artifacts, stored = layout.artifacts(), Stored(layout)
     made: dict[str, cosign.Made] = {}
     for root in artifacts:
         parsed = layout.manifest(root)[1]
         subjects = (root, *(parsed.manifests if isinstance(parsed, Index) else ()))
         found = [cosign.sign_bundle(row, signer, key) for row in subjects]
-        found += [one for _, one in attest.signed(layout, root, signer, key)]
+        found += [one for _, one in attest.signed(stored, root, signer, key)]
         made.update({one.row.digest: one for one in found})
     for one in made.values():
         for data in (*one.blobs, one.manifest):
@@ -54,19 +54,24 @@ def _store(layout: Path, name: str, data: bytes) -> None:
     write_file(place, data)
 
 
-def kept_referrers(layout: Layout, digest: str) -> list[cosign.Made]:
-    """Give what a layout holds that refers to a manifest, in either way, as a registry takes it.
+def kept_referrers(stored: Stored, digest: str) -> list[Descriptor]:
+    """Give what a layout holds that refers to a manifest, in either way; one with a name by a tag.
 
     Raises RefusedError when it is malformed.
     """
-    found = []
     tag = tag_of(digest, ".sig")
-    tagged = [row for row in layout.index.manifests if row.annotations.get(REF_NAME) == tag]
-    for row in (*Stored(layout).referrers(digest), *tagged):
-        data, parsed = layout.manifest(row)
-        if not isinstance(parsed, Index):
-            blobs = tuple(
-                layout.small_blob(blob, cosign.MAX_ATTESTATION_BYTES) for blob in parsed.blobs()
-            )
-            found.append(cosign.Made(data, row, blobs, tag if row in tagged else None))
-    return found
+    rows = stored.layout.index.manifests
+    tagged = [row for row in rows if row.annotations.get(REF_NAME) == tag]
+    return list({row.digest: row for row in (*stored.referrers(digest), *tagged)}.values())
+
+
+def read_referrer(layout: Layout, row: Descriptor) -> cosign.Made | None:
+    """Give one of `kept_referrers` as a registry takes it; None for an index, which is none.
+
+    Raises RefusedError when it is malformed.
+    """
+    data, parsed = layout.manifest(row)
+    if isinstance(parsed, Index):
+        return None
+    blobs = tuple(layout.small_blob(blob, cosign.MAX_ATTESTATION_BYTES) for blob in parsed.blobs())
+    return cosign.Made(data, row, blobs, row.annotations.get(REF_NAME))

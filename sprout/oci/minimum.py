@@ -55,6 +55,9 @@ def read_minimum(path: Path, keys: Sequence[TrustedKey]) -> dict[str, Version]:
 def parse_version(text: object, where: str) -> Version:
     """Read a version such as 6.12.117, which orders as its numbers do; raises RefusedError."""
     try:
-        return Version(text if isinstance(text, str) and len(text) <= _MAX_VERSION else "")
+        found = Version(text if isinstance(text, str) and len(text) <= _MAX_VERSION else "")
     except InvalidVersion as error:
         raise malformed(where, f"{str(text)[:80]!r} is no version") from error
+    if found.epoch:  # it would stand above everything, and no kernel has one
+        raise malformed(where, f"the version {str(found)!r} has an epoch")
+    return found

@@ -27,9 +27,9 @@ class Policy:
     """Demands on an artifact; with `keys` alone it has to be signed by one of them, that is all.
 
     `images` are those of a tree that it may be of; `attested` are kinds of statements, as `KINDS`
-    names them; `builders` are URIs of who may have built; `sources` are beginnings of the URIs that
-    everything compiled has to come from; `minimum` are the lowest versions of images. An empty one
-    of these demands nothing, None for `minimum`.
+    names them; `builders` are URIs of who may have built; `sources` are URIs at or below which
+    everything compiled has to lie; `minimum` are the lowest versions of images. An empty one of
+    these demands nothing, None for `minimum`.
     """
 
     keys: tuple[TrustedKey, ...]
@@ -139,8 +139,20 @@ def _check_provenance(policy: Policy, said: dict[str, Any], where: str) -> None:
     if not compiled:
         raise RefusedError(Why.AGAINST_POLICY, where, "names no source")
     for uri in compiled:
-        if not isinstance(uri, str) or not uri.startswith(policy.sources):
+        if not isinstance(uri, str) or not any(_is_below(uri, start) for start in policy.sources):
             raise RefusedError(Why.AGAINST_POLICY, where, f"was built from {str(uri)[:160]!r}")
+
+
+def _is_below(uri: str, start: str) -> bool:
+    """Tell whether a URI is `start`, or below it: not merely spelt like it.
+
+    Neither https://a.example.org/x nor https://a.example@b/x is below https://a.example; a version
+    ends a name in a package URL, pkg:deb/debian/NAME@VERSION.
+    """
+    if not uri.startswith(start):
+        return False
+    ends = "/?#@" if start.startswith("pkg:") else "/?#"
+    return uri == start or start[-1:] in ends or uri[len(start)] in ends
 
 
 def _inside(value: object, *names: str) -> object:

@@ -1,19 +1,14 @@
 """Fetches an artifact that somebody trusted has signed; otherwise nothing is left behind.
 
-From the signed digest everything chains: index → manifest → blobs. Blobs are collected beside the
-target directory, under their digests, so that a run that was killed goes on where it was; only when
-all of them are verified are files moved into the target.
+From the signed digest everything chains: index → manifest → blobs. Blobs are collected in a scratch
+directory, under their digests, so that a run that was killed goes on where it was; only when all of
+them are verified are files moved into the target.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-import stat
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +17,12 @@ from sprout.base.files import cannot_write
 from sprout.oci.layout import check_size
 from sprout.oci.model import TITLE, Descriptor, Index, Manifest, parse_manifest
 from sprout.oci.names import check_file_name
+from sprout.oci.parallel import workers
+from sprout.oci.placing import OutOfSpaceError, check_places, install, scratch_for
 from sprout.oci.policy import Policy, check_manifests, check_policy
-from sprout.oci.refused import RefusedError, altered, malformed
+from sprout.oci.refused import altered, malformed
 from sprout.oci.remote import Remote
 from sprout.oci.trust import Accepted
-
-PARALLEL = 4
 
 
 @dataclass(frozen=True)
@@ -84,11 +79,20 @@ def files_of(manifest: Manifest, where: str) -> dict[str, Descriptor]:
         if name in files:
             raise malformed(where, f"has the file {name} twice")
         files[name] = row
+    sizes: dict[str, Descriptor] = {}
+    for row in manifest.blobs():
+        check_same(sizes.setdefault(row.digest, row), row, where)
     for name in files:
         parents = name.split("/")[:-1]
         if any("/".join(parents[: count + 1]) in files for count in range(len(parents))):
             raise malformed(where, f"has {name} below a file")
     return files
+
+
+def check_same(first: Descriptor, row: Descriptor, where: str) -> None:
+    """Raise RefusedError when two descriptors of one digest give it two sizes."""
+    if first.size != row.size:
+        raise malformed(where, f"gives {row.digest} two sizes")
 
 
 def fetch_manifest(remote: Remote, row: Descriptor, where: str) -> tuple[bytes, Manifest | Index]:
@@ -114,114 +118,31 @@ def pull(remote: Remote, chosen: Chosen, target: Path, advance: Callable[[int], 
     Raises RefusedError when a blob is not as described, SproutError when the registry or the file
     system fails; then `target` is as it was.
     """
-    _check_places(target, chosen)
-    if not target.absolute().name:
-        raise SproutError(f"{target}: there is no place beside it", "Name a directory in it.")
-    scratch = target.absolute().with_name(f".{target.absolute().name}.sprout-pull")
+    check_places(target, chosen.files)
     rows = {row.digest: row for row in chosen.files.values()}
     try:
-        _make_scratch(scratch)
-        free = shutil.disk_usage(scratch).free
+        with scratch_for(target) as scratch:
+
+            def path_of(row: Descriptor) -> Path:
+                return scratch / row.digest.replace(":", "-")
+
+            held = sum(
+                path_of(row).stat().st_size for row in rows.values() if path_of(row).exists()
+            )
+            _check_space(target, scratch, sum(row.size for row in rows.values()) - held)
+            with workers(remote.abort) as pool:
+                counted = pool.counting(advance)
+                for row in rows.values():
+                    pool.submit(remote.fetch, row, path_of(row), counted)
+            install(target, scratch, {name: path_of(row) for name, row in chosen.files.items()})
     except OSError as error:
-        raise cannot_write(scratch, error) from error
+        raise cannot_write(target, error) from error
 
-    def path_of(row: Descriptor) -> Path:
-        return scratch / row.digest.replace(":", "-")
 
-    held = sum(path_of(row).stat().st_size for row in rows.values() if path_of(row).exists())
-    needed = sum(row.size for row in rows.values()) - held
+def _check_space(target: Path, scratch: Path, needed: int) -> None:
+    free = shutil.disk_usage(scratch).free
     if needed > free:
-        _forget(scratch)
-        raise SproutError(
+        raise OutOfSpaceError(
             f"{target}: {needed:,} bytes are needed, and {free:,} are free",
             "Free some space or name another place; nothing half-written was left.",
         )
-    try:
-        with _alone(scratch), ThreadPoolExecutor(PARALLEL) as pool:
-            jobs = [pool.submit(remote.fetch, row, path_of(row), advance) for row in rows.values()]
-            try:
-                for job in jobs:
-                    job.result()
-            except BaseException:
-                for job in jobs:
-                    job.cancel()
-                raise
-            _install(target, chosen, path_of)
-    except RefusedError:
-        _forget(scratch)
-        raise
-    except OSError as error:
-        _forget(scratch)
-        raise cannot_write(target, error) from error
-    _forget(scratch)
-
-
-def _check_places(target: Path, chosen: Chosen) -> None:
-    """Refuse to write through a link, or over what is no file, inside the target directory."""
-    if target.exists() and not target.is_dir():
-        raise SproutError(f"{target}: is no directory", "Name another place with -o.")
-    for name in chosen.files:
-        path = target
-        for part in name.split("/"):
-            path = path / part
-            last = path == target / name
-            with suppress(FileNotFoundError):
-                mode = path.lstat().st_mode
-                if not (stat.S_ISREG(mode) if last else stat.S_ISDIR(mode)):
-                    kind = "regular file" if last else "directory"
-                    raise SproutError(f"{path}: is there and is no {kind}", "Move it away.")
-
-
-def _install(target: Path, chosen: Chosen, path_of: Callable[[Descriptor], Path]) -> None:
-    """Move the fetched files to their names; one that two names have is copied for the first."""
-    left = [row.digest for row in chosen.files.values()]
-    folders = {target}
-    target.mkdir(parents=True, exist_ok=True)
-    for name, row in chosen.files.items():
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        folders.add(place.parent)
-        left.remove(row.digest)
-        if row.digest in left:
-            staging = place.with_name(f".sprout-{os.getpid()}.tmp")
-            shutil.copyfile(path_of(row), staging)
-            staging.replace(place)
-        else:
-            path_of(row).replace(place)
-    for folder in folders:
-        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
-def _make_scratch(scratch: Path) -> None:
-    """Make the scratch directory, or take the one that this user's last run left there."""
-    scratch.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        scratch.mkdir(0o700)
-    status = scratch.lstat()
-    own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-    if not own or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SproutError(
-            f"{scratch}: is there, and others decide what is in it",
-            "Remove it, or name another place.",
-        )
-
-
-@contextmanager
-def _alone(scratch: Path) -> Iterator[None]:
-    """Hold a scratch directory for one process; raises SproutError when another one has it."""
-    with (scratch / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SproutError(
-                f"{scratch}: another pull into this directory is running", "Wait for it."
-            ) from error
-        yield
-
-
-def _forget(scratch: Path) -> None:
-    shutil.rmtree(scratch, ignore_errors=True)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sprout.oci import attest, cosign
-from sprout.oci.digest import digest_of
 from sprout.oci.keys import PublicKey
 from sprout.oci.layout import Layout
-from sprout.oci.layout_sign import kept_referrers
+from sprout.oci.layout_sign import kept_referrers, read_referrer
 from sprout.oci.model import Descriptor, Index, describe
+from sprout.oci.parallel import workers
 from sprout.oci.remote import Remote
 from sprout.oci.sending import Sending
+from sprout.oci.stored import Stored
 
 if TYPE_CHECKING:
     from sprout.signing.signer import Signer
-
-PARALLEL = 4
 
 
 @dataclass(frozen=True)
@@ -81,41 +79,70 @@ def push(
         return row.size if sent else 0
 
     root_data, root = what.manifests[-1]
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        large = [pool.submit(one, row) for row in what.blobs]
+    stored = Stored(layout)
+    with workers(remote.abort) as pool:
+        jobs = [pool.submit(one, row) for row in what.blobs]
         # Signing and the small blobs of signatures do not wait for the large ones.
-        made = list(_referring(layout, what, remote, sign))
-        small = {digest_of(blob): blob for _, found in made for blob in found.blobs}
-        rest = [pool.submit(remote.send_blob, describe(blob, ""), blob) for blob in small.values()]
-        sizes = [job.result() for job in large]
-        for job in rest:
-            job.result()
+        made = list(_signed(stored, what, remote, sign))
+        for _, found in made:
+            pool.submit(_send_blobs, remote, found)
+        pool.finish()
         for data, row in what.manifests:
             remote.send_manifest(data, row.media_type, row.digest)
-        listed = list(pool.map(lambda pair: _send_made(remote, pair[1]), made))
-        by_hand: dict[str, list[Descriptor]] = {}
-        for (subject, found), done in zip(made, listed, strict=True):
-            if not done:
-                by_hand.setdefault(subject, []).append(found.row)
-        list(pool.map(lambda pair: remote.list_referrers(*pair), by_hand.items()))
+        listing = _Listing(remote)
+        for subject, found in made:
+            pool.submit(listing.send, subject, found)
+        for _, row in what.manifests:
+            for kept in kept_referrers(stored, row.digest):
+                pool.submit(_send_kept, listing, layout, row.digest, kept)
+        pool.finish()
+        for subject, rows in listing.by_hand.items():
+            pool.submit(remote.list_referrers, subject, sorted(rows, key=lambda row: row.digest))
     if remote.reference.tag is not None:
         remote.send_manifest(root_data, root.media_type, remote.reference.tag)
+    sizes = [job.result() for job in jobs]
     return Sent(root.digest, sum(1 for size in sizes if size), sum(sizes))
 
 
-def _referring(
-    layout: Layout, what: Plan, remote: Remote, sign: tuple[Signer, PublicKey] | None
+def _signed(
+    stored: Stored, what: Plan, remote: Remote, sign: tuple[Signer, PublicKey] | None
 ) -> Iterator[tuple[str, cosign.Made]]:
-    """Give what refers to an artifact's manifests, each with the digest of that manifest."""
+    """Give what a key says of an artifact's manifests, each with the digest of that manifest."""
+    if sign is None:
+        return
     for _, row in what.manifests:
-        for made in kept_referrers(layout, row.digest):
+        for made in signatures(remote.reference.name, row, *sign):
             yield row.digest, made
-        if sign is not None:
-            for made in signatures(remote.reference.name, row, *sign):
-                yield row.digest, made
-    if sign is not None:
-        for row, made in attest.signed(layout, what.manifests[-1][1], *sign):
-            yield row.digest, made
+    for row, made in attest.signed(stored, what.manifests[-1][1], *sign):
+        yield row.digest, made
+
+
+def _send_blobs(remote: Remote, made: cosign.Made) -> None:
+    for blob in made.blobs:
+        remote.send_blob(describe(blob, ""), blob)
+
+
+def _send_kept(listing: _Listing, layout: Layout, subject: str, row: Descriptor) -> None:
+    """Send what a layout holds of somebody's words; read only now, since there may be many."""
+    made = read_referrer(layout, row)
+    if made is not None:
+        _send_blobs(listing.remote, made)
+        listing.send(subject, made)
+
+
+class _Listing:
+    """Stores the manifests of what refers to others, and notes which a list has to name by hand."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+        self.by_hand: dict[str, list[Descriptor]] = {}
+
+    def send(self, subject: str, made: cosign.Made) -> None:
+        """Store one; its blobs are there."""
+        if made.tag is not None:
+            self.remote.send_manifest(made.manifest, made.row.media_type, made.tag)
+        elif not self.remote.send_referrer(made.manifest, made.row):
+            self.by_hand.setdefault(subject, []).append(made.row)
 
 
 def signatures(
@@ -126,11 +153,3 @@ def signatures(
         cosign.sign_tag_form(name, subject.digest, signer),
         cosign.sign_bundle(subject, signer, key),
     )
-
-
-def _send_made(remote: Remote, made: cosign.Made) -> bool:
-    """Store the manifest of a signature; False when a list by hand has to name it too."""
-    if made.tag is not None:
-        remote.send_manifest(made.manifest, made.row.media_type, made.tag)
-        return True
-    return remote.send_referrer(made.manifest, made.row)

@@ -32,8 +32,8 @@ from sprout.oci.web import Access, Web, pieces, read_body
 
 _ACCEPT = f"{MANIFEST}, {INDEX}"
 _CHUNK = 1 << 20
-_MAX_REFERRERS = 64
-_MAX_PAGES = 4
+_MAX_REFERRERS = 1024
+_MAX_PAGES = 16
 
 
 class Remote:
@@ -44,6 +44,10 @@ class Remote:
         self.reference = reference
         self.web = Web(reference, access)
         self._attempts = access.attempts
+
+    def abort(self) -> None:
+        """End all that is under way, in whichever thread."""
+        self.web.abort()
 
     def manifest(self, name: str) -> tuple[bytes, str] | None:
         """Give the bytes of a manifest by its tag or digest, and its media type.

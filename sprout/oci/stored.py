@@ -12,6 +12,7 @@ class Stored:
     def __init__(self, layout: Layout) -> None:
         """Take an open layout."""
         self.layout = layout
+        self._subjects: dict[str, str | None] = {}
 
     def manifest(self, name: str) -> tuple[bytes, str] | None:
         """Give a manifest that `index.json` lists, by name or digest; None when it lists none.
@@ -29,10 +30,16 @@ class Stored:
 
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """Give the manifests that `index.json` lists without a name and whose subject this is."""
-        found = []
-        for row in self.layout.index.manifests:
-            if REF_NAME not in row.annotations and row.artifact_type is not None:
-                subject = self.layout.manifest(row)[1].subject
-                if subject is not None and subject.digest == digest:
-                    found.append(row)
-        return tuple(found)
+        rows = {
+            row.digest: row
+            for row in self.layout.index.manifests
+            if REF_NAME not in row.annotations and row.artifact_type is not None
+        }
+        return tuple(row for row in rows.values() if self._subject(row) == digest)
+
+    def _subject(self, row: Descriptor) -> str | None:
+        # Each is read once, however often the index names it and somebody asks.
+        if row.digest not in self._subjects:
+            subject = self.layout.manifest(row)[1].subject
+            self._subjects[row.digest] = None if subject is None else subject.digest
+        return self._subjects[row.digest]

@@ -12,7 +12,9 @@ from sprout.oci.keys import TrustedKey
 from sprout.oci.model import Descriptor, Manifest, parse_manifest
 from sprout.oci.refused import RefusedError, Why, altered
 
-_MAX_SIGNATURES = 32
+# Anybody may refer to an artifact; so many are looked at, and so many bytes.
+_MAX_SIGNATURES = 256
+_MAX_LOOKED_AT = 64 << 20
 # The most telling refusal is the one that is reported.
 _RANK = (
     Why.AGAINST_POLICY,
@@ -100,8 +102,9 @@ def _bundles(
     rows = [row for row in source.referrers(digest) if row.artifact_type == cosign.BUNDLE]
     # The list is not signed: what it calls otherwise may be it all the same, and is looked at last.
     rows.sort(key=lambda row: row.annotations.get(cosign.PREDICATE_NOTE, predicate) != predicate)
+    budget = _Budget(_MAX_LOOKED_AT)
     for row in rows[:_MAX_SIGNATURES]:
-        yield _Check(source, row, digest, keys, where, predicate)
+        yield _Check(source, row, digest, keys, where, predicate, budget)
 
 
 def _tags(source: Source, digest: str, keys: Sequence[TrustedKey], where: str) -> Iterator[_Check]:
@@ -110,9 +113,22 @@ def _tags(source: Source, digest: str, keys: Sequence[TrustedKey], where: str) -
         return
     manifest = parse_manifest(found[0], f"{where}: signature")
     if isinstance(manifest, Manifest):
+        budget = _Budget(_MAX_LOOKED_AT)
         for layer in manifest.layers[:_MAX_SIGNATURES]:
             if layer.media_type == cosign.SIMPLE_SIGNING:
-                yield _Check(source, layer, digest, keys, where, cosign.SIGNED)
+                yield _Check(source, layer, digest, keys, where, cosign.SIGNED, budget)
+
+
+class _Budget:
+    """How many bytes are still read of what nobody has vouched for yet."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self, size: int, where: str) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise altered(where, "is not looked at: too much lies here that nobody trusted signed")
 
 
 @dataclass(frozen=True)
@@ -125,16 +141,19 @@ class _Check:
     keys: Sequence[TrustedKey]
     where: str
     predicate: str
+    budget: _Budget
 
     def __call__(self) -> Accepted:
         """Give what it vouches for, and whose it is; raises RefusedError."""
         where = f"{self.where}: signature {self.row.digest[:19]}"
         if self.row.media_type == cosign.SIMPLE_SIGNING:
+            self.budget.take(self.row.size, where)
             note = self.row.annotations.get(cosign.SIGNATURE_NOTE, "")
             payload = self.source.small_blob(self.row, cosign.MAX_SIGNATURE_BYTES)
             return Accepted(
                 cosign.check_simple(payload, note, self.digest, self.keys, where), "tag"
             )
+        self.budget.take(self.row.size, where)
         found = self.source.manifest(self.row.digest)
         if found is None:
             raise altered(where, "is listed, but not there")
@@ -143,6 +162,7 @@ class _Check:
             raise altered(where, "has not exactly one layer")
         if manifest.subject is None or manifest.subject.digest != self.digest:
             raise RefusedError(Why.OTHER_DIGEST, where, "refers to another manifest")
+        self.budget.take(manifest.layers[0].size, where)
         bundle = self.source.small_blob(manifest.layers[0], cosign.MAX_ATTESTATION_BYTES)
         key, said = cosign.check_bundle(bundle, self.digest, self.keys, where, self.predicate)
         return Accepted(key, "bundle", said)

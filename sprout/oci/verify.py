@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sprout.oci.layout import Layout
 from sprout.oci.model import Descriptor, Index, Manifest
+from sprout.oci.parallel import workers
 from sprout.oci.policy import Policy, check_manifests, check_policy
-from sprout.oci.pull import PARALLEL, files_of, read_manifest
+from sprout.oci.pull import check_same, files_of, read_manifest
 from sprout.oci.refused import malformed
 from sprout.oci.remote import Remote
 from sprout.oci.stored import Stored
@@ -27,18 +26,29 @@ class Verified:
     size: int
 
 
-def verify_stored(layout: Layout, root: Descriptor, policy: Policy) -> Verified:
-    """Verify one artifact of a layout; raises RefusedError."""
-    where, stored = f"{layout.path}: {root.digest}", Stored(layout)
+def verify_stored(
+    stored: Stored,
+    root: Descriptor,
+    policy: Policy,
+    begin: Callable[[int], Callable[[int], None]],
+) -> Verified:
+    """Verify one artifact of a layout; raises RefusedError.
+
+    `begin` takes the number of bytes and gives what counts them.
+    """
+    layout = stored.layout
+    where = f"{layout.path}: {root.digest}"
     parsed = layout.manifest(root)[1]
     accepted = check_policy(policy, stored, root, parsed, where)
     rows = parsed.manifests if isinstance(parsed, Index) else ()
     check_manifests(policy, stored, rows or (root,), where)
     leaves = [layout.manifest(row)[1] for row in rows] or [parsed]
     blobs = _blobs(leaves, where)
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(layout.check_blob, blobs))
     size = sum(row.size for row in blobs)
+    with workers() as pool:
+        advance = pool.counting(begin(size))
+        for row in blobs:
+            pool.submit(layout.check_blob, row, advance)
     return Verified(root.digest, accepted, 1 + len(rows), len(blobs), size)
 
 
@@ -79,9 +89,10 @@ def verify_remote(
     `begin` takes the number of bytes and gives what counts them. Raises as `list_remote` does.
     """
     found = list_remote(remote, policy)
-    advance = begin(found.size)
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(lambda row: remote.check_blob(row, advance), found.blobs))
+    with workers(remote.abort) as pool:
+        advance = pool.counting(begin(found.size))
+        for row in found.blobs:
+            pool.submit(remote.check_blob, row, advance)
     return Verified(
         found.root.digest,
         found.accepted,
@@ -98,6 +109,5 @@ def _blobs(leaves: Sequence[Manifest | Index], where: str) -> list[Descriptor]:
             raise malformed(where, "is an index in an index")
         files_of(leaf, where)
         for row in leaf.blobs():
-            if found.setdefault(row.digest, row).size != row.size:
-                raise malformed(where, f"gives {row.digest} two sizes")
+            check_same(found.setdefault(row.digest, row), row, where)
     return list(found.values())

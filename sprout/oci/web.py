@@ -27,6 +27,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, LocationParseError
 
 from sprout.base.errors import SproutError
+from sprout.oci.connections import PATIENCE_S, TRICKLE, Connections
+from sprout.oci.credentials import docker_credentials
 from sprout.oci.names import Reference
 from sprout.oci.refused import malformed
 
@@ -35,9 +37,6 @@ _MAX_PAUSE_S = 30.0
 _MAX_ERROR_BYTES = 4096
 _MAX_TOKEN_BYTES = 64 << 10
 _PIECE = 1 << 18
-# An answer that has come at fewer bytes per second than this, after so long, never ends.
-_TRICKLE = 1024
-_PATIENCE_S = 30.0
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _BROKEN = (
     requests.exceptions.ConnectionError,
@@ -61,8 +60,9 @@ class Access:
     """How a registry is spoken to.
 
     `insecure` means plain HTTP; `authority` is a file with the certificates of those who may vouch
-    for the registry; `timeout` is how many seconds it may be silent; `attempts` how often one
-    request is made before it counts as failed; `config` is docker's config.json.
+    for the registry; `timeout` is how many seconds it may be silent, and half of those that it may
+    take for all that comes before a body; `attempts` how often one request is made before it counts
+    as failed; `config` is docker's config.json.
     """
 
     insecure: bool = False
@@ -75,12 +75,19 @@ class Access:
 class _Adapter(HTTPAdapter):
     """Gives every request a time limit, and writes in large pieces."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, connections: Connections) -> None:
         self._timeout = timeout
+        self._connections = connections
         super().__init__(pool_maxsize=16)
 
     def init_poolmanager(self, *words: Any, **more: Any) -> None:  # noqa: ANN401 - as requests has it
         super().init_poolmanager(*words, **more, blocksize=1 << 20)
+        self.poolmanager.pool_classes_by_scheme = self._connections.pools()
+
+    def proxy_manager_for(self, *words: Any, **more: Any) -> Any:  # noqa: ANN401 - as requests has it
+        manager = super().proxy_manager_for(*words, **more)
+        manager.pool_classes_by_scheme = self._connections.pools()
+        return manager
 
     def send(self, request: Any, *words: Any, **more: Any) -> requests.Response:  # noqa: ANN401
         more["timeout"] = self._timeout
@@ -129,7 +136,8 @@ class Web:
         session.proxies = requests.utils.get_environ_proxies(self.base)
         session.max_redirects = _MAX_REDIRECTS
         session.headers["Accept-Encoding"] = "identity"
-        session.mount(f"{scheme}://", _Adapter(access.timeout))
+        self._connections = Connections(access.timeout * 2)
+        session.mount(f"{scheme}://", _Adapter(access.timeout, self._connections))
         session.mount(f"{other}://", _Refusing())
         self._verify = verify
         self._lock = threading.Lock()
@@ -140,15 +148,23 @@ class Web:
 
     def _load_credentials(self, reference: Reference) -> None:
         config = self.access.config
-        configs = [str(config)] if config is not None and config.is_file() else []
+        if config is None:
+            return
+        found = docker_credentials(config)
         for backend in self._backends.values():
+            # What it would read by itself is more than one file, in no order.
+            backend._auth_config = found
             try:
-                backend.load_configs(self._client.get_container(reference.name), list(configs))
+                backend.load_configs(self._client.get_container(reference.name))
             except Exception as error:  # whatever the library stumbles over
                 raise SproutError(
-                    f"{config or 'docker config'}: its credentials cannot be read: {error}",
+                    f"{config}: its credentials cannot be read: {error}",
                     f"Mend it, or log in again: docker login {reference.registry}.",
                 ) from error
+
+    def abort(self) -> None:
+        """End all requests that run, in whichever thread, and let none begin."""
+        self._connections.abort()
 
     @contextmanager
     def ask(
@@ -191,7 +207,12 @@ class Web:
                     if last or answer.status_code not in _AGAIN:
                         raise self._error(url, _said(answer), answer.status_code)
                     pause = _pause(attempt, answer.headers.get("Retry-After"))
-            time.sleep(pause)
+            self._rest(pause, url)
+
+    def _rest(self, seconds: float, url: str) -> None:
+        self._connections.wait(seconds)
+        if self._connections.aborted:
+            raise self._error(url, "the request was broken off")
 
     def _send(
         self,
@@ -294,7 +315,7 @@ def pieces(answer: requests.Response, limit: int) -> Iterator[bytes]:
         left -= len(piece)
         yield piece if left >= 0 else piece[:left]
         elapsed = time.monotonic() - started
-        if elapsed > _PATIENCE_S and (limit - left) / elapsed < _TRICKLE:
+        if elapsed > PATIENCE_S and (limit - left) / elapsed < TRICKLE:
             raise requests.exceptions.ConnectionError("it sends next to nothing")
 
 

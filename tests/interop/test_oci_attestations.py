@@ -211,7 +211,7 @@ def test_packed_and_signed_into_an_archive(
     check([*skopeo, f"oci-archive:{archive}:kernel", f"oci-archive:{copied}:kernel"], "skopeo")
     # skopeo leaves signatures behind: what it wrote is read, and refused.
     output = sprout("verify", copied, "--key", work / "release.pub")
-    assert_one_error(output, "is not signed", status=3)
+    assert_one_error(output, "is not signed")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -265,9 +265,9 @@ def test_list_of_referrers_comes_in_pages(sprout: Sprout, tmp_path: Path) -> Non
         output = sprout(*words)
         assert output.status == 0, output.stderr.decode()
         elsewhere.append("https://elsewhere.example/v2/kernels/zone/referrers/x")
-        assert_one_error(sprout(*words), "goes on elsewhere", status=3)
+        assert_one_error(sprout(*words), "goes on elsewhere")
         elsewhere[0] = "?page=3"
-        assert_one_error(sprout(*words), "more than 4 pages", status=3)
+        assert_one_error(sprout(*words), "more than 16 pages")
 
 
 def test_registry_that_lists_referrers_itself(sprout: Sprout, work: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_cosign_signs_and_we_verify(
     good, bad = ("--key", tmp_path / "one.pub"), ("--key", tmp_path / "two.pub")
     assert sprout("verify", target, *good, "--insecure").status == 0
     output = sprout("verify", target, *bad, "--insecure")
-    assert_one_error(output, "none of the trusted keys (two.pub)", status=3)
+    assert_one_error(output, "none of the trusted keys (two.pub)")
     output = sprout("pull", target, *good, "-o", tmp_path / "out", "--insecure")
     assert output.status == 0, output.stderr.decode()
     assert (tmp_path / "out/hello.txt").read_text() == "hello\n"

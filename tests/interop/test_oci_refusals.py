@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from sprout.oci.pack import pack
 from sprout.oci.strict_json import write_json
 
 RELEASE, STRANGER = signer("release"), signer("stranger")
+_SIZES = {"a": 400, "b": 300}
 QUICK = ("--timeout", "2", "--attempts", "2")
 
 
@@ -150,7 +152,10 @@ def test_signatures(
     with serving(content, tmp_path) as server:
         refused(sprout, server, key, words)
         verify = ("verify", server.reference, "--key", key, "--ca", server.authority)
-        assert_one_error(sprout(*verify), words, status=3)
+        assert_one_error(sprout(*verify), words)
+        (said,) = json.loads(sprout(*verify, "--json").stdout)
+        assert (said["accepted"], words in said["problem"]) == (False, True)
+        assert said["why"]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +194,16 @@ def test_descriptors(
 ) -> None:
     with serving(_layer(**changes), tmp_path) as server:
         refused(sprout, server, key, words)
+
+
+def test_one_digest_with_two_sizes(sprout: Sprout, tmp_path: Path, key: Path) -> None:
+    content = Content()
+    row = content.blob(b"data" * 100)
+    both = [replace(row, annotations={TITLE: name}, size=size) for name, size in _SIZES.items()]
+    made = artifact(content, {}, layers=both)
+    content.sign(made.index, RELEASE)
+    with serving(content, tmp_path) as server:
+        refused(sprout, server, key, f"gives {row.digest} two sizes")
 
 
 def test_long_manifest(sprout: Sprout, tmp_path: Path, key: Path) -> None:

@@ -67,7 +67,7 @@ def test_flipped_byte_in_an_archive(sprout: Sprout, layout: Path, tmp_path: Path
     (tmp_path / "x.tar").write_bytes(data)
     key = RELEASE.write(tmp_path / "k.pub")
     output = sprout("verify", tmp_path / "x.tar", "--key", key)
-    assert_one_error(output, "its digest is", status=3)
+    assert_one_error(output, "its digest is")
 
 
 def _member(name: str, kind: bytes = tarfile.REGTYPE, **more: object) -> tarfile.TarInfo:
@@ -180,7 +180,7 @@ def test_hostile_archive_is_one_line(sprout: Sprout, tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(make())
     key = RELEASE.write(tmp_path / "k.pub")
-    assert_one_error(sprout("verify", path, "--key", key), words, status=3)
+    assert_one_error(sprout("verify", path, "--key", key), words)
     assert_one_error(sprout("inspect", path), words)
     assert_one_error(sprout("push", path, "r.example/a:1", "--unsigned"), words)
 
