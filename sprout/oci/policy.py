@@ -147,10 +147,12 @@ def _is_below(uri: str, start: str) -> bool:
     """Tell whether a URI is `start`, or below it: not merely spelt like it.
 
     Neither https://a.example.org/x nor https://a.example@b/x is below https://a.example; a version
-    ends a name in a package URL, pkg:deb/debian/NAME@VERSION.
+    ends a name in a package URL, pkg:deb/debian/NAME@VERSION. A scheme alone is everything in it.
     """
     if not uri.startswith(start):
         return False
+    if start.endswith(":") and "/" not in start:
+        return True
     ends = "/?#@" if start.startswith("pkg:") else "/?#"
     return uri == start or start[-1:] in ends or uri[len(start)] in ends
 
