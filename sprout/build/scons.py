@@ -40,7 +40,7 @@ def define(script: dict[str, Any]) -> None:
     )
     get_option = script["GetOption"]
     jobs = int(get_option("num_jobs"))
-    script["SetOption"]("num_jobs", 1)
+    _one_step_at_a_time()
     settings = Settings(jobs if jobs > 1 else _requested_one(), bool(get_option("locked")))
     sys.stderr = _UsersWords(sys.stderr)
     wanted = [str(name) for name in script["COMMAND_LINE_TARGETS"]]
@@ -60,6 +60,16 @@ def define(script: dict[str, Any]) -> None:
     for step in graph.steps.values():
         _target(script, env, step, graph.cache)
     script["Default"](*_disks(graph))
+
+
+def _one_step_at_a_time() -> None:
+    """Keep SCons on its main thread: a step has the whole budget, and Ctrl-C ends it.
+
+    What was said on the command line stands above SetOption, so it is changed where it is kept.
+    """
+    from SCons.Script.Main import OptionsParser  # noqa: PLC0415 - only SCons runs this
+
+    OptionsParser.values.num_jobs = 1
 
 
 def _load(root: Path, settings: Settings, wanted: list[str], *, fetch: bool) -> Graph:

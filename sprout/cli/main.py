@@ -32,6 +32,7 @@ VERBS = {
     "inspect": "show what is inside a boot image, disk, initramfs or artifact",
     "keys": "make, show, exchange and enrol the keys that machines trust",
     "audit": "judge a kernel's configuration by the rules of hardening",
+    "repro": "build twice, differently, and compare every byte",
     "update": "move a flavor's sources to the newest verified version",
     "test": "run the test suite",
 }

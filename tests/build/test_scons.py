@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from commands import ROOT, Sprout
 
 from sprout.base.files import sha256_file
@@ -110,6 +111,17 @@ def test_fragment_and_compiler_change_the_kernel_and_what_needs_it(
     other = keys(sprout, tree, {"PATH": f"{wrapper.parent}:{os.environ['PATH']}"})
     compiled = {name for name in after if after[name] != other[name]}
     assert compiled == changed | {"xen-kernel", "xen-tools", "host-initramfs"}
+
+
+@pytest.mark.parametrize("command", [["sprout", "build"], ["SCons", "-Q"]])
+def test_number_of_jobs_is_for_one_step_at_a_time(
+    tree: Path, tmp_path: Path, command: list[str]
+) -> None:
+    env = {**os.environ, "SPROUT_CACHE": str(tmp_path / "cache")}
+    words = [sys.executable, "-m", *command, "-j", "3", "stub"]
+    output = run(words, cwd=tree, env=env, timeout=300)
+    assert output.status == 0, output.stderr.decode()
+    assert (tree / "build/stub/stub.efi").is_file()
 
 
 def test_tree_of_its_own_needs_no_sconstruct(tree: Path, sprout: Sprout, zone_disk: Path) -> None:
