@@ -1,6 +1,7 @@
 /* Reads and writes whole pieces, whatever the kernel splits them into. */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "init.h"
@@ -48,4 +49,17 @@ bool write_all(int descriptor, const void *data, size_t size)
         size -= (size_t)part;
     }
     return true;
+}
+
+bool write_file(const char *path, const char *text)
+{
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    int error;
+
+    if (file < 0)
+        return false;
+    error = write_all(file, text, strlen(text)) ? 0 : errno;
+    close(file);
+    errno = error;
+    return error == 0;
 }

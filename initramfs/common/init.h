@@ -34,6 +34,8 @@ const char *skip_decimal(const char *at, const char *end, uint64_t *number);
 /* file.c */
 ssize_t read_file(const char *path, void *data, size_t size);
 bool write_all(int descriptor, const void *data, size_t size);
+/* Writes a text into a file that is there; false with errno set when that fails. */
+bool write_file(const char *path, const char *text);
 
 /* console.c */
 void open_console(void);

@@ -1,6 +1,5 @@
 /* What is mounted in a host, and the directories that Xen's tools expect to be there. */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -52,15 +51,10 @@ static bool stay_silent(void)
                                         "/proc/sys/net/ipv6/conf/default/disable_ipv6"};
 
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-        int file = open(paths[i], O_WRONLY | O_CLOEXEC);
-        bool written = file >= 0 ? write(file, "1", 1) == 1 : errno == ENOENT;
-
-        if (!written)
+        if (!write_file(paths[i], "1") && errno != ENOENT) {
             say(paths[i], errno);
-        if (file >= 0)
-            close(file);
-        if (!written)
             return false;
+        }
     }
     return true;
 }

@@ -80,19 +80,14 @@ static bool ended_well(const char *name, pid_t child)
 /* Where the host has no memory left, it is not what every zone needs that ends. */
 static void spare(pid_t child)
 {
-    static const char least[] = "-1000";
     struct line path = {.used = 0};
-    int file;
 
     line_text(&path, "/proc/");
     line_number(&path, (uint64_t)child);
     line_text(&path, "/oom_score_adj");
     path.text[path.used] = '\0';
-    file = open(path.text, O_WRONLY | O_CLOEXEC);
-    if (file < 0 || write(file, least, sizeof(least) - 1) < 0)
+    if (!write_file(path.text, "-1000"))
         say(path.text, errno);
-    if (file >= 0)
-        close(file);
 }
 
 /* Some say it a little before they listen. */

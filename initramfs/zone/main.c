@@ -10,7 +10,6 @@
  * the same file tells PID 1.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,13 +24,10 @@
  * (Documentation/admin-guide/LSM/Yama.rst). Where there is no Yama, nothing is lost. */
 static void restrict_tracing(void)
 {
-    int file = open("/proc/sys/kernel/yama/ptrace_scope", O_WRONLY | O_CLOEXEC);
+    static const char scope[] = "/proc/sys/kernel/yama/ptrace_scope";
 
-    if (file < 0)
-        return;
-    if (write(file, "1", 1) < 0)
-        say("/proc/sys/kernel/yama/ptrace_scope", errno);
-    close(file);
+    if (!write_file(scope, "1") && errno != ENOENT)
+        say(scope, errno);
 }
 
 static bool prepare(void)

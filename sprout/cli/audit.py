@@ -8,6 +8,10 @@ that, and a waiver that is not needed, end with exit status 1: what was reached 
 With --live the kernel is booted in QEMU, and a program in it attempts what it should refuse: to
 read the kernel's memory, to load a module, to run data, and so on. What happens has to be what is
 configured; otherwise the exit status is 1 too.
+
+With --surface the bytes are counted that can be executed, in the kernel and its modules, beside
+those of Debian's newest kernel, which apt fetches. More than the flavor's budget in ci/surface.toml
+ends with exit status 1.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from sprout.build import live
 from sprout.build.driver import build
 from sprout.build.graph import Graph, load_graph
 from sprout.build.kernel_steps import load_compiled_flavor
+from sprout.cli.audit_surface import audit_surface
 from sprout.cli.build import add_settings, settings
 from sprout.cli.where import chosen_tree
 from sprout.kernel.live import check_attempts, read_attempts
@@ -40,6 +45,7 @@ from sprout.vm.accel import CHOICES
 _MAX_CONFIG_BYTES = 4 << 20
 _MAX_METADATA_BYTES = 1 << 20
 _WIDTH = 79
+_RELEASE = "trixie"  # its kernel is of the series that the flavors build
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +54,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--failing", action="store_true", help="list broken rules alone")
     parser.add_argument(
         "--live", action="store_true", help="boot it, and attempt what it should refuse"
+    )
+    parser.add_argument(
+        "--surface", action="store_true", help="count what can be executed, beside Debian's kernel"
     )
     parser.add_argument(
         "--accel", choices=CHOICES, default="auto", help="how QEMU runs it (default: auto)"
@@ -69,6 +78,8 @@ def execute(arguments: argparse.Namespace) -> int:
         return status
     graph = load_graph(tree, settings(arguments))
     kernel = graph.steps[target].directory
+    if arguments.surface:
+        return audit_surface(tree.root, flavor, kernel, _RELEASE, as_json=arguments.json)
     facts = json.loads(read_bounded(kernel / "metadata.json", _MAX_METADATA_BYTES))
     text = read_bounded(kernel / "config", _MAX_CONFIG_BYTES).decode()
     config = read_configuration(text, facts["version"])

@@ -1,4 +1,4 @@
-"""Debian's cloud kernels, through apt: any release, whichever this machine runs.
+"""Debian's kernels, through apt: any release, whichever this machine runs.
 
 apt works in directories of our own, with one release as its only source, so that nothing of the
 machine's package lists changes and nothing is installed. The chain is apt's (apt-secure(8)):
@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +25,9 @@ from sprout.image.bzimage import HEAD_SIZE, read_setup_header
 RELEASES = (("6.1", "bookworm"), ("6.12", "trixie"))
 NEEDS = (("apt-get", "apt"), ("dpkg-deb", "dpkg"))
 
-_META = "linux-image-cloud-amd64"
+CLOUD, GENERIC = "linux-image-cloud-amd64", "linux-image-amd64"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_DEPENDS = re.compile(r"^Depends:.*?\b(linux-image-[0-9][a-z0-9.+-]{1,80}-cloud-amd64)\b", re.M)
+_DEPENDS = re.compile(r"^Depends:.*?\b(linux-image-[0-9][a-z0-9.+-]{1,80}-amd64)\b", re.M)
 _VERSION = re.compile(r"^Version: ([A-Za-z0-9.+:~-]{1,80})$", re.M)
 _MAX_KERNEL_BYTES = 64 << 20
 _TIMEOUT_S = 900.0
@@ -49,22 +51,44 @@ def debian_kernel(series: str, release: str, cache: Path) -> DebianKernel:
     A kernel that is there already is not downloaded again. Raises SproutError when the archive
     cannot be reached, does not verify, or has no such kernel.
     """
-    directory = cache / release
-    configuration = _configure(directory, release)
-    say(f"Debian {release}: asking its archive for {_META}")
-    _apt(configuration, "apt-get", "-q", "update")
-    wanted = _DEPENDS.search(_show(configuration, _META))
-    package = wanted[1] if wanted else _META
-    version = _VERSION.search(_show(configuration, package))
-    if wanted is None or version is None:
-        raise SproutError(f"{release}: its {_META} depends on no kernel", _HINT)
-    image = directory / f"{package}_{version[1].replace(':', '_')}"
+    package = newest_kernel(CLOUD, release, cache)
+    image = cache / release / package.file
     if not image.is_file():
-        _download(configuration, f"{package}={version[1]}", image)
+        with downloaded(package) as archive:
+            write_file(image, kernel_in(archive))
     head = read_bounded(image, _MAX_KERNEL_BYTES)[:HEAD_SIZE]
     if read_setup_header(head, image) is None:
         raise SproutError(f"{image}: is no bzImage", "Delete it and run this again.")
-    return DebianKernel(series, release, package, version[1], image)
+    return DebianKernel(series, release, package.name, package.version, image)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of a kernel: its name and version, and apt's settings to download it with."""
+
+    name: str
+    version: str
+    configuration: Path
+
+    @property
+    def file(self) -> str:
+        """Give a file name that says both."""
+        return f"{self.name}_{self.version.replace(':', '_')}"
+
+
+def newest_kernel(meta: str, release: str, cache: Path) -> Package:
+    """Give the package of the newest kernel that the package `meta` of a Debian release names.
+
+    Raises SproutError when the archive cannot be reached, does not verify, or has none.
+    """
+    configuration = _configure(cache / release, release)
+    say(f"Debian {release}: asking its archive for {meta}")
+    _apt(configuration, "apt-get", "-q", "update")
+    wanted = _DEPENDS.search(_show(configuration, meta))
+    version = _VERSION.search(_show(configuration, wanted[1])) if wanted else None
+    if wanted is None or version is None:
+        raise SproutError(f"{release}: its {meta} depends on no kernel", _HINT)
+    return Package(wanted[1], version[1], configuration)
 
 
 def _configure(directory: Path, release: str) -> Path:
@@ -131,15 +155,18 @@ def _show(configuration: Path, package: str) -> str:
     return _apt(configuration, "apt-cache", "show", "--no-all-versions", package)
 
 
-def _download(configuration: Path, package: str, image: Path) -> None:
-    """Download a package and keep the kernel that is in it as `image`."""
-    with tempfile.TemporaryDirectory(prefix="deb-", dir=image.parent) as name:
-        say(f"Debian {image.parent.name}: downloading {package}")
-        _apt(configuration, "apt-get", "-q", "download", package, cwd=Path(name))
+@contextmanager
+def downloaded(package: Package) -> Iterator[Path]:
+    """Give a package's file, for as long as the block lasts; raises SproutError."""
+    folder = package.configuration.parent
+    with tempfile.TemporaryDirectory(prefix="deb-", dir=folder) as name:
+        say(f"Debian {folder.name}: downloading {package.name} {package.version}")
+        words = ("-q", "download", f"{package.name}={package.version}")
+        _apt(package.configuration, "apt-get", *words, cwd=Path(name))
         found = sorted(Path(name).glob("*.deb"))
         if len(found) != 1:
-            raise SproutError(f"apt left {len(found)} files for {package}", "Run it again.")
-        write_file(image, kernel_in(found[0]))
+            raise SproutError(f"apt left {len(found)} files for {package.name}", "Run it again.")
+        yield found[0]
 
 
 def kernel_in(package: Path) -> bytes:

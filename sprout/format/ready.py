@@ -114,6 +114,18 @@ def parse_zone(line: str) -> ZoneReady | None:
     return found if possible else None
 
 
+def unread_zone(line: str) -> str | None:
+    """Say what is wrong with a line that speaks of a zone and cannot be read; None for any other.
+
+    Something was written into it, or its times contradict each other. What a zone says itself
+    begins with its name in brackets.
+    """
+    said = f"{ZONE_PREFIX} v={ZONE_VERSION} zone="
+    if said not in line or line.startswith("[") or parse_zone(line) is not None:
+        return None
+    return f"what the host says of a zone cannot be read: {line[:400]!r}"
+
+
 def parse_host(line: str) -> HostReady | None:
     """Give the numbers of a host's line, or None when `line` is something else."""
     numbers = _numbers(_HOST_LINE.match(line), 0)

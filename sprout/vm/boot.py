@@ -180,6 +180,8 @@ class _Guest:
             return None
         self.refusal = self._refusals.see(line)
         why = self.refusal.text() if self.refusal is not None else self._failures.see(line)
+        if why is None and self._is_host:
+            why = ready_line.unread_zone(line)
         if why is None:
             return None
         if self.told is None or self.refusal is not None:

@@ -107,7 +107,7 @@ def exact_boot(
         zone = ready_line.parse_zone(line) if is_host else None
         if zone is not None:
             zones.append(zone)
-        why = failures.see(line)
+        why = failures.see(line) or (ready_line.unread_zone(line) if is_host else None)
         return Verdict(End.FAILED, why) if why is not None else None
 
     with tempfile.TemporaryFile() as config, tempfile.TemporaryFile() as out:

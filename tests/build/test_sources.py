@@ -103,7 +103,7 @@ def test_hypervisor_names_what_it_was_compiled_from() -> None:
     assert "xen/common/kexec.c" not in files
     assert not [path for path in files if not path.startswith("xen/")]
     rows = json.loads(built("xen-kernel", "sources.json").read_bytes())
-    assert rows["generated"] == []
+    assert {*rows["generated"]} <= {"arch/x86/boot/built-in-32.S"}  # of Xen 4.20 alone
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sprout.format.ready import HostReady, ZoneReady, parse, parse_host, parse_zone
+from sprout.format.ready import HostReady, ZoneReady, parse, parse_host, parse_zone, unread_zone
 
 ZONE = "sprout-zone v=1 zone=first create=10 unpaused=20 init=30 ready=31 free=44388"
 HOST = "sprout-host v=1 entry=1 handover=2 copied=3 hz=4 free=5 kernel=6 init=7 services=8 ready="
@@ -45,6 +45,20 @@ def test_a_host_line_is_read() -> None:
 )
 def test_what_is_no_zone_line_is_none(line: str) -> None:
     assert parse_zone(line) is None
+
+
+@pytest.mark.parametrize(
+    "line", ["(XEN) x" + ZONE, ZONE[:40] + "(XEN) x", ZONE.replace("init=30", "init=9")]
+)
+def test_zone_line_that_cannot_be_read_is_told(line: str) -> None:
+    told = unread_zone(line)
+    assert told is not None
+    assert repr(line) in told
+
+
+@pytest.mark.parametrize("line", ["", ZONE, HOST, "[first] " + ZONE + " more", "[first] x" + ZONE])
+def test_other_lines_are_nobodys_fault(line: str) -> None:
+    assert unread_zone(line) is None
 
 
 @pytest.mark.parametrize(
