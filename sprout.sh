@@ -11,7 +11,7 @@ packages=(
     # the tool itself
     python3 python3-venv ca-certificates
     # kernels: compiler, Kconfig, compression, libraries of objtool and of certificates
-    gcc libc6-dev make binutils flex bison bc libelf-dev libssl-dev lz4 xz-utils patch
+    gcc libc6-dev make binutils flex bison bc libelf-dev libssl-dev lz4 xz-utils zstd patch
     # a hypervisor and its tools: what they link with, and the compiler of ACPI tables
     libyajl-dev uuid-dev zlib1g-dev acpica-tools perl
     # verifying what kernel.org signs

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sprout.base.errors import SproutError, UsageError
 from sprout.base.files import sha256_file
+from sprout.base.progress import say
 from sprout.build.difference import Compared, compare
 from sprout.build.graph import load_graph
 from sprout.build.twice import WHAT_DIFFERS, built_twice
@@ -69,7 +70,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if not rows:
         raise SproutError("nothing was built, so nothing was compared", "Name what has files.")
     size = sum(row.size for row in rows)
-    print(f"{len(rows)} files, {size:,} bytes: the same with another {WHAT_DIFFERS}")
+    say(f"{len(rows)} files, {size:,} bytes: the same with another {WHAT_DIFFERS}")
     return 0
 
 

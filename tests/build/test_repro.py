@@ -72,18 +72,13 @@ def test_planted_difference_is_named(sprout: Sprout, tree: Path, text: str) -> N
     assert "DIFFERS: init in the archive, section " in output.stdout.decode()
 
 
-def test_zone_is_reproducible(sprout: Sprout) -> None:
-    """Kernel, initramfs, boot image, disk and the digests of their artifacts, compiled twice."""
-    output = sprout("repro", "zone", "--json")
+def test_what_is_compiled_here_is_reproducible(sprout: Sprout) -> None:
+    """The stub and the zone's init; CI has the command prove the kernel and all that holds it."""
+    output = sprout("repro", "zone-initramfs", "stub", "--json")
     assert output.status == 0, output.stderr.decode()
     rows = json.loads(output.stdout)
-    assert all(row["same"] for row in rows)
-    names = {row["file"] for row in rows}
-    assert {
-        *("zone-kernel/vmlinux", "zone-kernel/image", "zone-kernel/modules.tar"),
-        *("zone-initramfs/initramfs.cpio", "zone-image/zone.efi", "zone-disk/zone.img"),
-        *("stub/stub.efi", "zone-oci/index.json"),
-    } <= names
+    assert all(row["same"] and len(row["sha256"]) == 64 for row in rows)
+    assert {"zone-initramfs/initramfs.cpio", "stub/stub.efi"} <= {row["file"] for row in rows}
 
 
 def test_wrong_use(sprout: Sprout, tmp_path: Path) -> None:
