@@ -11,7 +11,15 @@ from sprout.base.errors import printable
 from sprout.cli.registry import remote
 from sprout.oci.cosign import PREDICATE_NOTE
 from sprout.oci.layout import is_layout, open_layout
-from sprout.oci.model import REF_NAME, TITLE, Descriptor, Index, Manifest, parse_manifest
+from sprout.oci.model import (
+    REF_NAME,
+    TITLE,
+    Descriptor,
+    Index,
+    Manifest,
+    distinct,
+    parse_manifest,
+)
 from sprout.oci.refused import altered
 from sprout.oci.stored import Stored
 from sprout.oci.trust import Source
@@ -36,7 +44,7 @@ def inspect_artifact(arguments: argparse.Namespace) -> int:
 
 def _facts(source: Source, root: Descriptor, name: str) -> dict[str, Any]:
     parsed = _read(source, root, name)
-    rows = parsed.manifests if isinstance(parsed, Index) else (root,)
+    rows = distinct(parsed.manifests, name) if isinstance(parsed, Index) else (root,)
     return {
         "artifact": name,
         "digest": root.digest,

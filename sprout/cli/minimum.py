@@ -13,7 +13,8 @@ from packaging.version import InvalidVersion, Version
 
 from sprout.base.errors import UsageError
 from sprout.base.files import write_file
-from sprout.oci.minimum import sign_minimum
+from sprout.oci.minimum import parse_version, sign_minimum
+from sprout.oci.refused import RefusedError
 from sprout.signing.keyring import open_signer, resolve
 
 _MAX_VERSION = 64
@@ -53,6 +54,6 @@ def _pair(text: str) -> tuple[str, Version]:
     try:
         if not name or not equals or len(version) > _MAX_VERSION:
             raise InvalidVersion
-        return name, Version(version)
-    except InvalidVersion as error:
+        return name, parse_version(version, text)
+    except (InvalidVersion, RefusedError) as error:
         raise UsageError(f"{text}: is no IMAGE=VERSION", "Write it as zone=6.12.117.") from error

@@ -11,12 +11,11 @@ import argparse
 import platform
 from pathlib import Path
 
-from sprout.base.errors import SproutError, printable
+from sprout.base.errors import printable
 from sprout.base.progress import Progress, say
 from sprout.cli.registry import peak_memory, remote, trusted
 from sprout.cli.registry_options import add_access, add_trust
 from sprout.oci.carry import carry
-from sprout.oci.layout import is_layout
 from sprout.oci.pack import ARCHITECTURES
 from sprout.oci.policy import Policy
 from sprout.oci.pull import choose, pull
@@ -40,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layout",
         action="store_true",
-        help="make DIR an OCI image layout of all architectures, with signatures, SBOM and "
+        help="make DIR a new OCI image layout of all architectures, with signatures, SBOM and "
         "provenance, that verifies without a network",
     )
     add_trust(parser)
@@ -65,15 +64,14 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _carry(repository: Remote, policy: Policy, target: Path) -> int:
-    if target.exists() and any(target.iterdir()) and not is_layout(target):
-        raise SproutError(f"{target}: is there and is no layout", "Name another place with -o.")
     listed = list_remote(repository, policy)
     with Progress(f"pulling {repository.reference}", listed.size) as progress:
         left = carry(repository, listed, target, progress.advance)
     for digest in left:
-        say(f"warning: {digest} refers to it, and is too large to come along")
+        say(f"warning: {digest} refers to it, and is too large or not all there: it stays behind")
     _print_signer(repository, listed.root.digest, listed.accepted)
     print(f"  {target}: {len(listed.manifests)} manifests, {listed.size:,} bytes")
+    print(f"peak memory: {peak_memory()}")
     return 0
 
 

@@ -14,7 +14,7 @@ from sprout.base.errors import SproutError, UsageError, printable
 from sprout.base.progress import Progress, say
 from sprout.oci import refused
 from sprout.oci.layout import is_layout, open_layout
-from sprout.oci.model import REF_NAME
+from sprout.oci.model import REF_NAME, distinct
 from sprout.oci.names import parse_reference
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def verify_artifact(arguments: argparse.Namespace) -> int:
 
     A refusal ends with status 1, as it does in `pull`; raises RefusedError.
     """
-    from sprout.cli.registry import trusted  # noqa: PLC0415 - HTTP is slow to import
+    from sprout.cli.registry import peak_memory, trusted  # noqa: PLC0415 - HTTP is slow to import
 
     try:
         policy = trusted(arguments)
@@ -50,7 +50,9 @@ def verify_artifact(arguments: argparse.Namespace) -> int:
             found = _stored(Path(arguments.file), policy)
         else:
             found = [(arguments.file, _remote(arguments, policy))]
-    except refused.RefusedError as error:
+    except UsageError:
+        raise
+    except SproutError as error:
         if arguments.json:
             print(json.dumps([_refusal(arguments.file, error)], indent=2))
         raise
@@ -63,6 +65,7 @@ def verify_artifact(arguments: argparse.Namespace) -> int:
         print(f"  signed by {key.name} [{key.fingerprint[:16]}], {row.accepted.form} form")
         print(f"  {row.manifests} manifests, {row.blobs} blobs, {row.size:,} bytes: as signed")
         print("  accepted")
+    say(f"peak memory: {peak_memory()}")
     return 0
 
 
@@ -73,14 +76,15 @@ def _stored(path: Path, policy: Policy) -> list[tuple[str, Verified]]:
     layout = open_layout(path)
     roots = layout.artifacts()
     if not roots:
-        raise SproutError(f"{path}: holds no artifact with a name", "Pack or copy it again.")
-    for row in layout.nameless():
-        say(f"warning: {path}: {row.digest} has no name and is not verified")
+        hint = "Pack it again, or copy it with a name: skopeo copy … oci:DIRECTORY:NAME."
+        raise SproutError(f"{path}: holds no artifact with a name", hint)
     stored = Stored(layout)
+    for row in stored.strays(roots):
+        say(f"warning: {path}: {row.digest} belongs to nothing with a name, and is not verified")
     found = {
         digest: _counted(printable(name), functools.partial(verify_stored, stored, row, policy))
         for digest, (name, row) in {
-            row.digest: (row.annotations[REF_NAME], row) for row in roots
+            row.digest: (row.annotations[REF_NAME], row) for row in distinct(roots, str(path))
         }.items()
     }
     return [(row.annotations[REF_NAME], found[row.digest]) for row in roots]
@@ -102,8 +106,9 @@ def _counted(
         return verify(lambda size: stack.enter_context(Progress(f"verifying {name}", size)).advance)
 
 
-def _refusal(name: str, error: refused.RefusedError) -> dict[str, object]:
-    return {"artifact": name, "accepted": False, "why": str(error.why), "problem": error.message}
+def _refusal(name: str, error: SproutError) -> dict[str, object]:
+    why = str(error.why) if isinstance(error, refused.RefusedError) else "failed"
+    return {"artifact": name, "accepted": False, "why": why, "problem": error.message}
 
 
 def _facts(name: str, row: Verified) -> dict[str, object]:

@@ -34,4 +34,10 @@ def docker_credentials(path: Path) -> dict[str, Any]:
         if not isinstance(value, str if empty is None else dict):
             raise SproutError(f"{path}: {name} is malformed", hint)
         found[name] = value
+    auths = found["auths"]
+    for name, entry in list(auths.items()):
+        if not isinstance(entry, dict) or not str(entry.get("auth", "")).isascii():
+            raise SproutError(f"{path}: auths: {name[:80]!r} is malformed", hint)
+        # docker writes some names as addresses.
+        auths.setdefault(name.removeprefix("https://").partition("/")[0], entry)
     return found

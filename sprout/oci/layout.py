@@ -52,11 +52,6 @@ class Layout:
         names = ((row, row.annotations.get(REF_NAME)) for row in self.index.manifests)
         return [row for row, name in names if name is not None and not is_tag_form(name)]
 
-    def nameless(self) -> list[Descriptor]:
-        """Give the entries of `index.json` that have no name, and do not look like referrers."""
-        rows = self.index.manifests
-        return [row for row in rows if REF_NAME not in row.annotations and not row.artifact_type]
-
     def root(self, name: str | None) -> Descriptor:
         """Give the artifact with this name, or the only one when it is None.
 

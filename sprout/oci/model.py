@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from sprout.oci.strict_json import list_field, parse_json, table_field, text_fie
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_BLOB_BYTES = 1 << 40
 _MAX_ENTRIES = 1024
+_MAX_MANIFESTS_BYTES = 32 << 20
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
@@ -114,6 +116,21 @@ def _with_rest(
     if annotations:
         found["annotations"] = dict(sorted(annotations.items()))
     return write_json(found, ordered=True)
+
+
+def distinct(rows: Sequence[Descriptor], where: str) -> tuple[Descriptor, ...]:
+    """Give an index's manifests, each once; raises RefusedError for more than anybody needs.
+
+    That is 32 MiB of them, or one digest that is described in two ways.
+    """
+    found: dict[str, Descriptor] = {}
+    for row in rows:
+        first = found.setdefault(row.digest, row)
+        if (first.size, first.media_type) != (row.size, row.media_type):
+            raise malformed(where, f"describes {row.digest} in two ways")
+    if sum(row.size for row in found.values()) > _MAX_MANIFESTS_BYTES:
+        raise malformed(where, f"has more than {_MAX_MANIFESTS_BYTES:,} bytes of manifests")
+    return tuple(found.values())
 
 
 def describe(data: bytes, media_type: str, **more: Any) -> Descriptor:  # noqa: ANN401 - fields

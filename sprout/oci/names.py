@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 
@@ -38,6 +39,17 @@ def check_file_name(name: str, where: str) -> str:
     if any(part.startswith(".sprout-") for part in parts):
         raise malformed(where, f"the file name {name[:80]!r} is reserved")
     return name
+
+
+def _is_address(registry: str) -> bool:
+    """Tell whether what is in brackets, where there is something, is an address of IPv6."""
+    if not registry.startswith("["):
+        return True
+    try:
+        ipaddress.IPv6Address(registry[1:].partition("]")[0])
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ def parse_reference(text: str) -> Reference:
     rest, at, digest = text.partition("@")
     registry, slash, path = rest.partition("/")
     repository, colon, tag = path.partition(":")
-    if not slash or not _HOST.fullmatch(registry):
+    if not slash or not _HOST.fullmatch(registry) or not _is_address(registry):
         raise UsageError(f"{text}: names no registry", hint)
     if not _REPOSITORY.fullmatch(repository) or len(repository) > MAX_NAME:
         raise UsageError(f"{text}: {repository!r} is no repository name", hint)

@@ -13,6 +13,8 @@ from pathlib import Path
 from sprout.base.errors import SproutError
 from sprout.oci.refused import RefusedError
 
+SCRATCH_INSIDE = ".sprout-pull"
+
 
 class OutOfSpaceError(SproutError):
     """What is to be fetched does not fit; what was fetched before is of no use."""
@@ -47,14 +49,14 @@ def scratch_for(target: Path) -> Iterator[Path]:
     target = target.absolute()
     made = _make_parents(target.parent)
     inside = _must_be_inside(target)
-    scratch = target / ".sprout-pull" if inside else target.with_name(f".{target.name}.sprout-pull")
+    scratch = target / SCRATCH_INSIDE if inside else target.with_name(f".{target.name}.sprout-pull")
     keep = False
     try:
         with ExitStack() as stack:
             try:
                 _make_scratch(scratch)
                 stack.enter_context(_alone(scratch))
-            except BaseException:
+            except SproutError:
                 keep = True  # it is somebody else's
                 raise
             try:
@@ -165,8 +167,8 @@ def _replace(target: Path, new: Path, old: Path, names: Iterable[str]) -> None:
         folders = {target}
         for name in names:
             place, before = target / name, old / name
-            for folder in _make_parents(place.parent):
-                undo.callback(folder.rmdir)
+            for folder in reversed(_make_parents(place.parent)):
+                undo.callback(_remove_empty, folder)
             if place.exists():
                 before.parent.mkdir(parents=True, exist_ok=True)
                 _put_aside(place, before)
@@ -177,6 +179,27 @@ def _replace(target: Path, new: Path, old: Path, names: Iterable[str]) -> None:
             folders.add(place.parent)
         _sync(folders)
         undo.pop_all()
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # somebody else has put something there
+        folder.rmdir()
+
+
+def install_directory(target: Path, scratch: Path, made: Path, last: str) -> None:
+    """Move a directory that was made in a scratch directory to its place, which is new or empty.
+
+    What it holds is on the disk then. Into a mount point its entries are moved one by one, the one
+    named `last` at the end: without it nobody takes the rest for whole. Raises OSError.
+    """
+    _sync(path for path in made.rglob("*") if path.is_file() or path.is_dir())
+    if scratch.parent == target:
+        for path in sorted(made.iterdir(), key=lambda path: path.name == last):
+            path.rename(target / path.name)
+        _sync([target])
+        return
+    made.rename(target)
+    _sync((target, target.parent))
 
 
 def _put_aside(place: Path, before: Path) -> None:

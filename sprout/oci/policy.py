@@ -59,6 +59,8 @@ def load_policy(path: Path) -> Policy:
             raise table.error("require", f"there is no {kind}", f"Known here: {known}.")
     images = table.texts("images", ())
     builders, sources = table.texts("builders", ()), table.texts("sources", ())
+    if "" in sources:
+        raise table.error("sources", "has an empty one", "Leave it out to take any source.")
     attested = tuple(kind for kind in KINDS if kind in demanded)
     if (builders or sources) and "provenance" not in attested:
         raise _without_provenance(table, "builders" if builders else "sources")
@@ -149,7 +151,8 @@ def _is_below(uri: str, start: str) -> bool:
     Neither https://a.example.org/x nor https://a.example@b/x is below https://a.example; a version
     ends a name in a package URL, pkg:deb/debian/NAME@VERSION. A scheme alone is everything in it.
     """
-    if not uri.startswith(start):
+    path = uri.lower().replace("%2e", ".").split("/")
+    if not uri.startswith(start) or "." in path or ".." in path:
         return False
     if start.endswith(":") and "/" not in start:
         return True

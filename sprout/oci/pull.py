@@ -8,7 +8,7 @@ them are verified are files moved into the target.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,25 +122,27 @@ def pull(remote: Remote, chosen: Chosen, target: Path, advance: Callable[[int], 
     rows = {row.digest: row for row in chosen.files.values()}
     try:
         with scratch_for(target) as scratch:
-
-            def path_of(row: Descriptor) -> Path:
-                return scratch / row.digest.replace(":", "-")
-
-            held = sum(
-                path_of(row).stat().st_size for row in rows.values() if path_of(row).exists()
-            )
-            _check_space(target, scratch, sum(row.size for row in rows.values()) - held)
+            check_space(target, scratch, list(rows.values()))
             with workers(remote.abort) as pool:
                 counted = pool.counting(advance)
                 for row in rows.values():
-                    pool.submit(remote.fetch, row, path_of(row), counted)
-            install(target, scratch, {name: path_of(row) for name, row in chosen.files.items()})
+                    pool.submit(remote.fetch, row, part_of(scratch, row), counted)
+            parts = {name: part_of(scratch, row) for name, row in chosen.files.items()}
+            install(target, scratch, parts)
     except OSError as error:
         raise cannot_write(target, error) from error
 
 
-def _check_space(target: Path, scratch: Path, needed: int) -> None:
-    free = shutil.disk_usage(scratch).free
+def part_of(scratch: Path, row: Descriptor) -> Path:
+    """Give where what was fetched of a blob so far lies in a scratch directory."""
+    return scratch / row.digest.replace(":", "-")
+
+
+def check_space(target: Path, scratch: Path, rows: Sequence[Descriptor]) -> None:
+    """Raise OutOfSpaceError where the rest of these blobs does not fit."""
+    parts = [part_of(scratch, row) for row in rows]
+    held = sum(path.stat().st_size for path in parts if path.exists())
+    needed, free = sum(row.size for row in rows) - held, shutil.disk_usage(scratch).free
     if needed > free:
         raise OutOfSpaceError(
             f"{target}: {needed:,} bytes are needed, and {free:,} are free",

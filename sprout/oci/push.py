@@ -10,7 +10,7 @@ from sprout.oci import attest, cosign
 from sprout.oci.keys import PublicKey
 from sprout.oci.layout import Layout
 from sprout.oci.layout_sign import kept_referrers, read_referrer
-from sprout.oci.model import Descriptor, Index, describe
+from sprout.oci.model import Descriptor, Index, describe, distinct
 from sprout.oci.parallel import workers
 from sprout.oci.remote import Remote
 from sprout.oci.sending import Sending
@@ -45,7 +45,8 @@ class Plan:
 def plan(layout: Layout, root: Descriptor) -> Plan:
     """Read an artifact's manifests; raises SproutError when one is malformed or missing."""
     data, parsed = layout.manifest(root)
-    children = parsed.manifests if isinstance(parsed, Index) else ()
+    where = f"{layout.path}: {root.digest}"
+    children = distinct(parsed.manifests, where) if isinstance(parsed, Index) else ()
     manifests, blobs = [], {}
     for row in children:
         child, inner = layout.manifest(row)

@@ -41,6 +41,14 @@ class RefusedError(SproutError):
         super().__init__(f"{where}: refused: {problem}", _HINTS[why])
         self.why = why
 
+    @classmethod
+    def again(cls, error: RefusedError) -> RefusedError:
+        """Give the same refusal without the frames and the causes that it carries."""
+        found = cls.__new__(cls)
+        SproutError.__init__(found, error.message, error.hint)
+        found.why = error.why
+        return found
+
 
 def malformed(where: str, problem: str) -> RefusedError:
     """Give the refusal of something that is not as its format wants it."""

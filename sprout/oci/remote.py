@@ -6,7 +6,8 @@ Nothing that it answers is believed: whatever is named by a digest is hashed her
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urljoin
 
@@ -36,6 +37,16 @@ _MAX_REFERRERS = 1024
 _MAX_PAGES = 16
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What was read: status, body of a 200, headers, and the address of the next page."""
+
+    status: int
+    data: bytes
+    headers: Mapping[str, str]
+    following: str | None
+
+
 class Remote:
     """A repository, as the source and the target of artifacts."""
 
@@ -56,27 +67,39 @@ class Remote:
         another digest than was asked for, SproutError when the registry does not answer.
         """
         where = f"{self.reference.name}: {name}"
-        path = f"manifests/{name}"
-        # Read inside: a body that breaks off is asked for again.
-        for attempt in range(self._attempts):
-            headers = {"Accept": _ACCEPT}
-            with self.web.ask("GET", path, wanted=(200, 404), headers=headers) as answer:
-                if answer.status_code == 404:
-                    return None
+        found = self._read(f"manifests/{name}", MAX_MANIFEST_BYTES, where, Accept=_ACCEPT)
+        if found.status != 200:
+            return None
+        if ":" in name:
+            check_bytes(found.data, name, where)
+        said = found.headers.get("Docker-Content-Digest")
+        if said is not None:
+            check_bytes(found.data, parse_digest(said, where), where)
+        return found.data, found.headers.get("Content-Type", "").partition(";")[0].strip()
+
+    def _read(
+        self,
+        path: str,
+        limit: int,
+        where: str,
+        *,
+        wanted: tuple[int, ...] = (200, 404),
+        **headers: str,
+    ) -> _Answer:
+        """Give a whole answer of at most `limit` bytes; what breaks off is asked for again."""
+        failures = 0
+        while True:
+            with self.web.ask("GET", path, wanted=wanted, headers=headers) as answer:
                 try:
-                    data = read_body(answer, MAX_MANIFEST_BYTES, where)
+                    data = read_body(answer, limit, where) if answer.status_code == 200 else b""
                 except requests.exceptions.RequestException as error:
-                    if attempt + 1 == self._attempts:
+                    failures += 1
+                    if failures >= self._attempts:
                         raise _broken(where, error) from error
-                    continue
-                if ":" in name:
-                    check_bytes(data, name, where)
-                said = answer.headers.get("Docker-Content-Digest")
-                if said is not None:
-                    check_bytes(data, parse_digest(said, where), where)
-                kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-                return data, kind
-        raise AssertionError
+                else:
+                    following = answer.links.get("next", {}).get("url")
+                    return _Answer(answer.status_code, data, answer.headers, following)
+            self.web.rest(failures, path)
 
     def root(self) -> tuple[Descriptor, Manifest | Index]:
         """Give what the reference names; the digest in its descriptor was computed here.
@@ -99,14 +122,12 @@ class Remote:
             raise altered(where, f"is longer than {limit:,} bytes")
         if row.digest == digest_of(EMPTY_BYTES):
             return EMPTY_BYTES
-        try:
-            with self.web.ask("GET", f"blobs/{row.digest}", wanted=(200,)) as answer:
-                data = read_body(answer, row.size + 1, where)
-        except requests.exceptions.RequestException as error:
-            raise _broken(where, error) from error
-        check_size(len(data), row, where)
-        check_bytes(data, row.digest, where)
-        return data
+        found = self._read(f"blobs/{row.digest}", row.size + 1, where)
+        if found.status != 200:
+            raise altered(where, "is named, but not there")
+        check_size(len(found.data), row, where)
+        check_bytes(found.data, row.digest, where)
+        return found.data
 
     def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """Give what refers to a manifest: by the API, else by the fallback tag (1.1).
@@ -118,19 +139,18 @@ class Remote:
         rows: tuple[Descriptor, ...] = ()
         place = f"referrers/{digest}"
         for _ in range(_MAX_PAGES):
-            with self.web.ask("GET", place, wanted=(200, 400, 404, 405)) as answer:
-                listed = answer.headers.get("Content-Type", "").partition(";")[0] == INDEX
-                if answer.status_code != 200 or not listed:
-                    break
-                rows += _referrers(read_body(answer, MAX_MANIFEST_BYTES, where), where)
-                following = answer.links.get("next", {}).get("url")
-                if following is None:
-                    return rows
-                place = self._same_registry(f"{self.web.base}{place}", following, where)
+            found = self._read(place, MAX_MANIFEST_BYTES, where, wanted=(200, 400, 404, 405))
+            listed = found.headers.get("Content-Type", "").partition(";")[0] == INDEX
+            if found.status != 200 or not listed:
+                break
+            rows += _referrers(found.data, where)
+            if found.following is None:
+                return rows
+            place = self._same_registry(f"{self.web.base}{place}", found.following, where)
         else:
             raise altered(where, f"is a list of more than {_MAX_PAGES} pages")
-        found = self.manifest(tag_of(digest))
-        return () if found is None else _referrers(found[0], where)
+        tagged = self.manifest(tag_of(digest))
+        return () if tagged is None else _referrers(tagged[0], where)
 
     def _same_registry(self, base: str, following: str, where: str) -> str:
         """Give the address of a list's next page when it is in this repository."""
@@ -151,7 +171,7 @@ class Remote:
         the file system refuses.
         """
         where = f"{self.reference.name}: {row.digest}"
-        failures, shown = 0, 0
+        failures, shown, begun = 0, 0, target.exists()
 
         def reached(count: int) -> None:
             # What is fetched again after a broken connection is not counted again.
@@ -161,17 +181,21 @@ class Remote:
                 shown = count
 
         while True:
-            before = target.stat().st_size if target.exists() else 0
+            before = shown
             try:
                 self._fetch_rest(row, target, reached, where)
             except requests.exceptions.RequestException as error:
-                after = target.stat().st_size if target.exists() else 0
-                failures = failures + 1 if after <= before else 1
+                # Only what was never there before is progress: a registry may start anew for ever.
+                failures = failures + 1 if shown <= before else 1
+                begun = True
                 if failures >= self._attempts:
                     raise _broken(where, error) from error
+                self.web.rest(failures, where)
             except RefusedError:
                 target.unlink(missing_ok=True)
-                raise
+                if not begun:
+                    raise
+                begun = False  # what came before it broke off may have been wrong: once, afresh
             else:
                 return
 
@@ -208,15 +232,23 @@ class Remote:
     def check_blob(self, row: Descriptor, advance: Callable[[int], None]) -> None:
         """Read a blob and keep nothing of it; raises RefusedError when it is not as described."""
         where = f"{self.reference.name}: {row.digest}"
-        found, there = hasher(row.digest), 0
-        try:
-            with self.web.ask("GET", f"blobs/{row.digest}", wanted=(200,)) as answer:
-                for piece in pieces(answer, row.size + 1):
-                    found.update(piece)
-                    there += len(piece)
-                    advance(len(piece))
-        except requests.exceptions.RequestException as error:
-            raise _broken(where, error) from error
+        failures, shown = 0, 0
+        while True:
+            found, there = hasher(row.digest), 0
+            try:
+                with self.web.ask("GET", f"blobs/{row.digest}", wanted=(200,)) as answer:
+                    for piece in pieces(answer, row.size + 1):
+                        found.update(piece)
+                        there += len(piece)
+                        advance(max(there - shown, 0))
+                        shown = max(there, shown)
+            except requests.exceptions.RequestException as error:
+                failures += 1
+                if failures >= self._attempts:
+                    raise _broken(where, error) from error
+                self.web.rest(failures, where)
+            else:
+                break
         check_size(there, row, where)
         check_hash(found, row.digest, where)
 
@@ -288,4 +320,4 @@ def _referrers(data: bytes, where: str) -> tuple[Descriptor, ...]:
 
 def _broken(where: str, error: Exception) -> SproutError:
     words = str(error)[:160] or type(error).__name__
-    return SproutError(f"{where}: the registry broke off: {words}", "Try again; what came is kept.")
+    return SproutError(f"{where}: the registry broke off: {words}", "Try again.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from sprout.oci.digest import tag_of
 from sprout.oci.layout import Layout
-from sprout.oci.model import REF_NAME, Descriptor
+from sprout.oci.model import REF_NAME, Descriptor, Index
 
 
 class Stored:
@@ -36,6 +39,24 @@ class Stored:
             if REF_NAME not in row.annotations and row.artifact_type is not None
         }
         return tuple(row for row in rows.values() if self._subject(row) == digest)
+
+    def strays(self, roots: Sequence[Descriptor]) -> list[Descriptor]:
+        """Give what `index.json` lists and neither belongs to one of `roots` nor refers to it.
+
+        Raises RefusedError for what is malformed.
+        """
+        own = {row.digest for row in roots}
+        for root in roots:
+            parsed = self.layout.manifest(root)[1]
+            own |= {row.digest for row in parsed.manifests} if isinstance(parsed, Index) else set()
+        tags = {tag_of(digest, ".sig") for digest in own}
+        return [
+            row
+            for row in self.layout.index.manifests
+            if row.digest not in own
+            and row.annotations.get(REF_NAME) not in tags
+            and self._subject(row) not in own
+        ]
 
     def _subject(self, row: Descriptor) -> str | None:
         # Each is read once, however often the index names it and somebody asks.

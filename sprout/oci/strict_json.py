@@ -7,18 +7,18 @@ from typing import Any
 
 from sprout.oci.refused import malformed
 
-# An object of Python takes 64 bytes and more, in JSON it takes two.
+# A value of Python takes 50 bytes and more, in JSON it takes two.
 _MAX_PARTS = 1 << 18
 
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
     """Parse one JSON object, which the caller has bounded in size.
 
-    Raises RefusedError for anything else, for more objects and arrays than anybody needs, and for
-    an object that has a name twice: two readers could disagree about it.
+    Raises RefusedError for anything else, for more values than anybody needs, and for an object
+    that has a name twice: two readers could disagree about it.
     """
-    if data.count(b"{") + data.count(b"[") > _MAX_PARTS:
-        raise malformed(where, f"has more than {_MAX_PARTS:,} objects in its JSON")
+    if data.count(b"{") + data.count(b"[") + data.count(b",") > _MAX_PARTS:
+        raise malformed(where, f"has more than {_MAX_PARTS:,} values in its JSON")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in items]

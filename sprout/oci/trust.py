@@ -90,7 +90,8 @@ def _first(
                 judge(accepted.predicate)
                 return accepted
             except RefusedError as error:
-                refusals.append(error)
+                # Not what it was raised in: that may hold megabytes of what a stranger wrote.
+                refusals.append(RefusedError.again(error))
     if not refusals:
         raise RefusedError(why, where, f"is not {missing}")
     raise min(refusals, key=lambda error: _RANK.index(error.why))

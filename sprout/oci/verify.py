@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sprout.oci.model import Descriptor, Index, Manifest
+from sprout.oci.model import Descriptor, Index, Manifest, distinct
 from sprout.oci.parallel import workers
 from sprout.oci.policy import Policy, check_manifests, check_policy
 from sprout.oci.pull import check_same, files_of, read_manifest
@@ -40,7 +40,7 @@ def verify_stored(
     where = f"{layout.path}: {root.digest}"
     parsed = layout.manifest(root)[1]
     accepted = check_policy(policy, stored, root, parsed, where)
-    rows = parsed.manifests if isinstance(parsed, Index) else ()
+    rows = distinct(parsed.manifests, where) if isinstance(parsed, Index) else ()
     check_manifests(policy, stored, rows or (root,), where)
     leaves = [layout.manifest(row)[1] for row in rows] or [parsed]
     blobs = _blobs(leaves, where)
@@ -75,7 +75,7 @@ def list_remote(remote: Remote, policy: Policy) -> Listed:
     where = str(remote.reference)
     root, parsed = remote.root()
     accepted = check_policy(policy, remote, root, parsed, where)
-    rows = parsed.manifests if isinstance(parsed, Index) else ()
+    rows = distinct(parsed.manifests, where) if isinstance(parsed, Index) else ()
     check_manifests(policy, remote, rows or (root,), where)
     blobs = _blobs([read_manifest(remote, row, where) for row in rows] or [parsed], where)
     return Listed(root, accepted, rows, tuple(blobs))

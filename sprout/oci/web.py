@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, LocationParseError
 
 from sprout.base.errors import SproutError
-from sprout.oci.connections import PATIENCE_S, TRICKLE, Connections
+from sprout.oci.connections import Connections
 from sprout.oci.credentials import docker_credentials
 from sprout.oci.names import Reference
 from sprout.oci.refused import malformed
@@ -36,6 +36,7 @@ _MAX_REDIRECTS = 5
 _MAX_PAUSE_S = 30.0
 _MAX_ERROR_BYTES = 4096
 _MAX_TOKEN_BYTES = 64 << 10
+_MAX_CHALLENGE = 4096
 _PIECE = 1 << 18
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _BROKEN = (
@@ -209,6 +210,10 @@ class Web:
                     pause = _pause(attempt, answer.headers.get("Retry-After"))
             self._rest(pause, url)
 
+    def rest(self, failures: int, url: str) -> None:
+        """Wait before something is asked for again; raises SproutError after an abort."""
+        self._rest(_pause(failures), url)
+
     def _rest(self, seconds: float, url: str) -> None:
         self._connections.wait(seconds)
         if self._connections.aborted:
@@ -261,6 +266,8 @@ class Web:
             if self._header.get("Authorization") != sent.get("Authorization"):
                 return True  # another thread did meanwhile
             challenge = answer.headers.get("WWW-Authenticate", "")
+            if len(challenge) > _MAX_CHALLENGE:  # the library's reading of it is quadratic
+                raise malformed(self._where, "its way to log in is not understood")
             backend = self._backends.get(challenge.partition(" ")[0].lower())
             if backend is None or (
                 backend is self._backends["basic"] and not getattr(backend, "_basic_auth", None)
@@ -268,7 +275,7 @@ class Web:
                 return False
             try:
                 headers, changed = backend.authenticate_request(answer, {}, refresh=True)
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
+            except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
                 raise malformed(self._where, "its way to log in is not understood") from error
             self._header = {name: str(value) for name, value in headers.items()}
             return bool(changed) and self._header.get("Authorization") != sent.get("Authorization")
@@ -304,26 +311,32 @@ def pieces(answer: requests.Response, limit: int) -> Iterator[bytes]:
 
     Raises requests' ConnectionError when it breaks off, falls silent, or trickles.
     """
-    left, started = limit, time.monotonic()
-    while left > 0:
-        try:
-            piece = answer.raw.read1(_PIECE, decode_content=False)
-        except (HTTPError, OSError) as error:
-            raise requests.exceptions.ConnectionError(_cause(error)) from error
-        if not piece:
-            return
-        left -= len(piece)
-        yield piece if left >= 0 else piece[:left]
-        elapsed = time.monotonic() - started
-        if elapsed > PATIENCE_S and (limit - left) / elapsed < TRICKLE:
-            raise requests.exceptions.ConnectionError("it sends next to nothing")
+    left, pace = limit, getattr(answer.raw, "pace", None)
+    with pace or nullcontext():
+        while left > 0:
+            try:
+                with pace.waiting() if pace else nullcontext(_nobody) as count:
+                    piece = answer.raw.read1(_PIECE, decode_content=False)
+                    count(len(piece))
+            except (HTTPError, OSError) as error:
+                slow = pace is not None and pace.ended
+                words = "it sends next to nothing" if slow else _cause(error)
+                raise requests.exceptions.ConnectionError(words) from error
+            if not piece:
+                return
+            left -= len(piece)
+            yield piece if left >= 0 else piece[:left]
+
+
+def _nobody(_: int) -> None:
+    """Count for nobody: the answer came on no connection of ours."""
 
 
 def _authorities(file: Path | None) -> str:
     """Give the file with the certificates that are trusted: the one named, else the system's."""
     if file is not None:
         if not file.is_file():
-            raise SproutError(f"{file}: no such file", "Name a file with certificates in PEM.")
+            raise SproutError(f"{file}: is no file", "Name a file with certificates in PEM.")
         return str(file)
     return ssl.get_default_verify_paths().cafile or requests.utils.DEFAULT_CA_BUNDLE_PATH
 
@@ -335,7 +348,7 @@ def _pause(attempt: int, retry_after: str | None = None) -> float:
             return min(float(retry_after[:6]), _MAX_PAUSE_S)
         try:
             seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             seconds = 0.0
         return min(max(seconds, 0.0), _MAX_PAUSE_S)
     return float(min(0.2 * 2.0**attempt, _MAX_PAUSE_S) * random.uniform(0.5, 1.0))  # noqa: S311

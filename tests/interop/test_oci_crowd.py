@@ -14,7 +14,15 @@ from sprout.oci import cosign
 from sprout.oci.carry import carry
 from sprout.oci.keys import TrustedKey
 from sprout.oci.layout import open_layout
-from sprout.oci.model import EMPTY_CONFIG, MANIFEST, Descriptor, Manifest, describe
+from sprout.oci.model import (
+    EMPTY_CONFIG,
+    INDEX,
+    MANIFEST,
+    Descriptor,
+    Index,
+    Manifest,
+    describe,
+)
 from sprout.oci.names import parse_reference
 from sprout.oci.policy import Policy
 from sprout.oci.remote import Remote
@@ -41,6 +49,57 @@ def test_strangers_do_not_hide_a_good_signature(sprout: Sprout, tmp_path: Path) 
         assert output.status == 0, output.stderr.decode()
         content.referrers[made.index.digest].pop()
         assert_one_error(sprout("verify", server.reference, *words), "none of the trusted keys")
+
+
+@pytest.mark.parametrize("part", ["manifest", "blob"])
+def test_what_is_not_there_hides_nothing(sprout: Sprout, tmp_path: Path, part: str) -> None:
+    """A bundle that is listed first and missing, or whose blob is."""
+    content, made = signed_artifact(RELEASE)
+    other = cosign.sign_bundle(made.index, STRANGER, STRANGER.public)
+    content.add(other, made.index.digest)
+    content.referrers[made.index.digest].reverse()
+    if part == "manifest":
+        del content.manifests[other.row.digest]
+    else:
+        del content.blobs[describe(other.blobs[1], "").digest]
+    with serving(content, tmp_path) as server:
+        words = ("--key", RELEASE.write(tmp_path / "k.pub"), "--ca", server.authority)
+        output = sprout("verify", server.reference, *words)
+        assert output.status == 0, output.stderr.decode()
+        more = ("--layout", "-o", tmp_path / "layout")
+        output = sprout("pull", server.reference, *words, *more)
+        assert output.status == 0, output.stderr.decode()
+        assert f"warning: {other.row.digest} refers to it" in output.stderr.decode()
+        assert sprout("verify", tmp_path / "layout", *words[:2]).status == 0
+        again = sprout("pull", server.reference, *words, *more)
+        assert_one_error(again, "is there and is not empty")
+
+
+def test_manifest_named_a_thousand_times(sprout: Sprout, tmp_path: Path) -> None:
+    content = Content()
+    made = artifact(content)
+    (inner,) = [content.manifests[made.manifest.digest][0]]
+    rows = tuple(Descriptor(MANIFEST, made.manifest.digest, len(inner)) for _ in range(1000))
+    outer = content.manifest(Index(rows).to_bytes(), INDEX, "1")
+    content.sign(outer, RELEASE)
+    with serving(content, tmp_path) as server:
+        output = sprout("inspect", server.reference, "--ca", server.authority)
+        assert output.status == 0, output.stderr.decode()
+        asked = [path for path in server.paths if path.endswith(made.manifest.digest)]
+        # Itself, and what refers to it.
+        assert len(asked) == 2
+    large = tuple(
+        Descriptor(MANIFEST, f"sha256:{number:064x}", 4 << 20, architecture="amd64")
+        for number in range(9)
+    )
+    outer = content.manifest(Index(large).to_bytes(), INDEX, "1")
+    content.sign(outer, RELEASE)
+    with serving(content, tmp_path) as server:
+        words = ("--ca", server.authority)
+        output = sprout("inspect", server.reference, *words)
+        assert_one_error(output, "has more than 33,554,432 bytes of manifests")
+        output = sprout("verify", server.reference, *words, "--key", RELEASE.write(tmp_path / "k"))
+        assert_one_error(output, "has more than 33,554,432 bytes of manifests")
 
 
 def _talk(content: Content, subject: Descriptor, size: int, number: int) -> Descriptor:

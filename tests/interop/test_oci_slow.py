@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -35,6 +36,36 @@ def _always_goes_on(connection: socket.socket) -> None:
     while True:
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         time.sleep(0.1)
+
+
+_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def _trailers(connection: socket.socket) -> None:
+    connection.sendall(_OK + b"2\r\n{}\r\n0\r\n")
+    while True:
+        connection.sendall(b"X: y\r\n")
+        time.sleep(0.1)
+
+
+def _size_of_a_chunk(connection: socket.socket) -> None:
+    connection.sendall(_OK + b"2;")
+    while True:
+        connection.sendall(b"a")
+        time.sleep(0.1)
+
+
+def _body(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    while True:
+        connection.sendall(b"a")
+        time.sleep(0.1)
+
+
+def _challenge(connection: socket.socket) -> None:
+    long = b"a" * 60_000
+    connection.sendall(b"HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer " + long + b"\r\n")
+    connection.sendall(b"Content-Length: 0\r\n\r\n")
 
 
 def _handshake(connection: socket.socket) -> None:
@@ -72,10 +103,14 @@ def talking(act: Callable[[socket.socket], None]) -> Iterator[str]:
     [
         (_drop_by_drop, ("--insecure",), "what comes before the body does not end"),
         (_always_goes_on, ("--insecure",), "what comes before the body does not end"),
+        (_trailers, ("--insecure",), "it sends next to nothing"),
+        (_size_of_a_chunk, ("--insecure",), "it sends next to nothing"),
+        (_body, ("--insecure",), "it sends next to nothing"),
+        (_challenge, ("--insecure",), "its way to log in is not understood"),
         (_handshake, (), "timed out"),
     ],
 )
-def test_what_comes_before_a_body_ends(
+def test_answer_ends(
     sprout: Sprout,
     tmp_path: Path,
     act: Callable[[socket.socket], None],
@@ -86,7 +121,7 @@ def test_what_comes_before_a_body_ends(
     key = RELEASE.write(tmp_path / "k.pub")
     with talking(act) as host:
         output = sprout("pull", f"{host}/a:1", "--key", key, "-o", tmp_path / "out", *words, *QUICK)
-    assert_one_error(output, f"{host}: ", said)
+    assert_one_error(output, host, said)
     assert not (tmp_path / "out").exists()
 
 
@@ -160,3 +195,67 @@ def test_interrupt_ends_a_push(tmp_path: Path) -> None:
             process.kill()
     assert process.returncode == 130, error
     assert "Traceback" not in error
+
+
+def test_interrupt_ends_what_waits_for_a_connection(tmp_path: Path) -> None:
+    """A blob is elsewhere, and there nobody answers: neither yes nor no."""
+    content, made = signed_artifact(RELEASE)
+    key = RELEASE.write(tmp_path / "k.pub")
+    reached = threading.Event()
+    # Whoever has a full backlog lets the others wait.
+    with (
+        serving(content, tmp_path) as server,
+        socket.create_server(("127.0.0.1", 0), backlog=0) as deaf,
+        contextlib.ExitStack() as stack,
+    ):
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        time.sleep(0.2)
+
+        def elsewhere(handler: Handler) -> bool:
+            if blob_of(handler.path) != made.files["kernel/image"].digest:
+                return False
+            place = f"https://127.0.0.1:{deaf.getsockname()[1]}/x"
+            handler.answer(307, Location=place)
+            reached.set()
+            return True
+
+        server.tricks.append(elsewhere)
+        words = ("pull", server.reference, "--key", key, "--ca", server.authority)
+        process = _started(*words, "-o", tmp_path / "out", "--arch", "amd64")
+        try:
+            assert reached.wait(60)
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            error = process.communicate(timeout=60)[1].decode()
+        finally:
+            process.kill()
+    assert process.returncode == 130, error
+
+
+def test_registry_that_starts_anew_for_ever_is_given_up(sprout: Sprout, tmp_path: Path) -> None:
+    """A few bytes, then all from the beginning, and less of it: that is no progress."""
+    content, made = signed_artifact(RELEASE)
+    asked = 0
+
+    def anew(handler: Handler) -> bool:
+        nonlocal asked
+        if blob_of(handler.path) != made.files["kernel/image"].digest:
+            return False
+        asked += 1
+        handler.send_response(200 if asked % 2 == 0 else 206)
+        handler.send_header("Content-Length", "10000")
+        handler.end_headers()
+        handler.wfile.write(b"image" * (1 if asked % 2 == 0 else 2))
+        handler.close_connection = True
+        return True
+
+    with serving(content, tmp_path) as server:
+        server.tricks.append(anew)
+        words = ("--key", RELEASE.write(tmp_path / "k.pub"), "--ca", server.authority)
+        more = ("-o", tmp_path / "out", "--arch", "amd64", "--attempts", "3")
+        output = sprout("pull", server.reference, *words, *more)
+    assert_one_error(output, "the registry broke off")
+    assert asked < 12
