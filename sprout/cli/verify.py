@@ -11,9 +11,7 @@ is given as registry/repository:tag, or as a path.
 from __future__ import annotations
 
 import argparse
-import errno
 import json
-import os
 import re
 import warnings
 from dataclasses import asdict, replace
@@ -21,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sprout.base.errors import SproutError, UsageError, printable
-from sprout.base.files import cannot_read, read_bounded, sha256_file
+from sprout.base.files import read_bounded, sha256_file
 from sprout.cli.head import read_head
 from sprout.cli.refusal import RefusedError
 from sprout.cli.registry_options import add_access, add_trust
@@ -89,7 +87,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UsageError("--policy is for OCI artifacts", "Name whom to trust with --key.")
     path = Path(arguments.file)
     if not path.exists():
-        raise cannot_read(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        raise SproutError(f"{path}: no such file or artifact", "Check the path, or the registry.")
     with warnings.catch_warnings():
         # What is odd in a stranger's certificate is no news for the user.
         warnings.simplefilter("ignore")

@@ -38,6 +38,7 @@ _MAX_ERROR_BYTES = 4096
 _MAX_TOKEN_BYTES = 64 << 10
 _MAX_CHALLENGE = 4096
 _PIECE = 1 << 18
+_SLOW = "it sends next to nothing"
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _BROKEN = (
     requests.exceptions.ConnectionError,
@@ -319,9 +320,10 @@ def pieces(answer: requests.Response, limit: int) -> Iterator[bytes]:
                     piece = answer.raw.read1(_PIECE, decode_content=False)
                     count(len(piece))
             except (HTTPError, OSError) as error:
-                slow = pace is not None and pace.ended
-                words = "it sends next to nothing" if slow else _cause(error)
+                words = _SLOW if pace is not None and pace.ended else _cause(error)
                 raise requests.exceptions.ConnectionError(words) from error
+            if pace is not None and pace.ended:  # what follows the last chunk may end early
+                raise requests.exceptions.ConnectionError(_SLOW)
             if not piece:
                 return
             left -= len(piece)
