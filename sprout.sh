@@ -27,6 +27,8 @@ packages=(
     # tests: clang's sanitizers (below), other people's tools that must accept what we make
     git cpio sbsigntool osslsigncode efitools softhsm2 openssl systemd-boot-efi dosfstools e2fsprogs
     docker-registry skopeo
+    # tests: what the kernel's own selftests are linked with
+    libcap-dev libpopt-dev
 )
 
 fail() {
