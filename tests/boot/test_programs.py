@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import time
@@ -111,3 +112,18 @@ def test_redis_keeps_what_the_outside_gives_it(zone: Zone) -> None:
     assert told(zone, b"GET key", b"INCR count") == [token, b":2"]
     # It forks to write its memory to a file, below the overlay.
     assert told(zone, b"SAVE", b"BGSAVE") == [b"+OK", b"+Background saving started"]
+
+
+def test_root_is_the_same_each_time(tmp_path: Path) -> None:
+    """Made at another place and time, by somebody whose files nobody else may read."""
+    held = contents(b"a page", b"a blob")
+    made = []
+    for folder, mask in (("one", 0o022), ("quite/another", 0o077)):
+        (tmp_path / folder).mkdir(parents=True)
+        before = os.umask(mask)
+        try:
+            make_root(("dash", "nginx-common"), held, tmp_path / folder / "root.squashfs")
+        finally:
+            os.umask(before)
+        made.append((tmp_path / folder / "root.squashfs").read_bytes())
+    assert made[0] == made[1]
