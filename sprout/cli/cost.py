@@ -6,7 +6,9 @@ ci/baseline/IMAGE.json; where a baseline is of another machine (QEMU, firmware, 
 model), the base commit is built too and both are compared in this run.
 
 `sprout cost peers` measures how others do the same work, `sprout cost wall A [B]` compares two
-disks (or images) in wall time; they inform and judge nothing.
+disks (or images) in wall time; they inform and judge nothing. `sprout cost guest [FLAVOR]` measures,
+exactly, what system calls, processes, memory, pipes, files and TCP take on a kernel and on Debian's,
+and ends with exit status 1 where ours is slower, or defends itself otherwise.
 """
 
 from __future__ import annotations
@@ -25,8 +27,12 @@ from sprout.cli.where import chosen_tree
 from sprout.vm.accel import CHOICES
 
 # Words that stand in an image's place, with the options that they take.
-_WORDS = {"peers": ("json", "markdown", "rounds", "write"), "wall": ("json", "rounds", "accel")}
-_OF_WORDS = ("rounds", "accel", "write")
+_WORDS = {
+    "peers": ("json", "markdown", "rounds", "write"),
+    "wall": ("json", "rounds", "accel"),
+    "guest": ("json", "variant"),
+}
+_OF_WORDS = ("rounds", "accel", "write", "variant")
 _OPTIONS = (
     *("boot", "functions", "initcalls", "top", "budgets", "against", "base", "accept", "reason"),
     *("markdown", "json", "html", "svg"),
@@ -52,7 +58,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.epilog = _EPILOG
     parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", help="images of the tree, or `peers`, or `wall A B`"
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="images of the tree, or `peers`, `wall A B`, `guest`",
     )
     parser.add_argument("--boot", choices=("uefi", "pvh", "both"), help="which way to boot (both)")
     look = parser.add_argument_group("look, and judge nothing")
@@ -88,10 +97,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     reports.add_argument(
         "--svg", type=Path, metavar="FILE", help="draw the icicle of one image and one --boot"
     )
-    others = parser.add_argument_group("for `cost peers` and `cost wall`")
+    others = parser.add_argument_group("for `cost peers`, `cost wall` and `cost guest`")
     others.add_argument("--rounds", type=positive, metavar="N", help="how often to boot each")
     others.add_argument("--accel", choices=CHOICES, help="wall: kvm, unless told otherwise")
     others.add_argument("--write", type=Path, metavar="FILE", help="peers: write the page")
+    others.add_argument(
+        "--variant",
+        action="append",
+        metavar="OPTIONS",
+        help='guest: what options cost, such as "INIT_ON_ALLOC_DEFAULT_ON=n"; again for another',
+    )
     add_settings(parser)
 
 
@@ -105,7 +120,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if word in _WORDS:
         unfit = [name for name in (*_OPTIONS, *_OF_WORDS) if name not in _WORDS[word]]
         _refuse(arguments, word, unfit)
-        return {"peers": _peers, "wall": _wall}[word](arguments)
+        return {"peers": _peers, "wall": _wall, "guest": _guest}[word](arguments)
     _refuse(arguments, "IMAGE", _OF_WORDS)
     # Only here: attribution needs a library for ELF files, and `--help` must not wait for it.
     gating, lab = (importlib.import_module(f"sprout.cli.{name}") for name in ("gating", "lab"))
@@ -126,6 +141,13 @@ def _peers(arguments: argparse.Namespace) -> int:
     if len(arguments.images) > 1:
         raise UsageError("cost peers takes no image", "Leave it out.")
     module = importlib.import_module("sprout.cli.peers")
+    status: int = module.execute(arguments)
+    return status
+
+
+def _guest(arguments: argparse.Namespace) -> int:
+    """Run `sprout cost guest [FLAVOR]`."""
+    module = importlib.import_module("sprout.cli.guest")
     status: int = module.execute(arguments)
     return status
 

@@ -138,5 +138,30 @@ def exact_boot(
     return ExactBoot(counted, found[0], machine, qemu, tuple(zones))
 
 
+def exact_console(
+    qemu: Qemu, machine: Machine, *, name: str, timeout_s: float, shift: int = SHIFT
+) -> tuple[str, ...]:
+    """Run `machine` in exact mode until its guest powers off, and give the lines of its console.
+
+    Nothing is counted from outside: the guest reads its time stamp counter. `name` stands in
+    messages. Raises SproutError when the guest fails or does not end within `timeout_s` seconds.
+    """
+    failures = Failures()
+
+    def judge(line: str, _seconds: float) -> Verdict | None:
+        why = failures.see(line)
+        return Verdict(End.FAILED, why) if why is not None else None
+
+    lines = Console()
+    exact = replace(machine, counting=None, shift=shift)
+    run = run_machine(qemu, exact, console=lines, judge=judge, timeout_s=timeout_s)
+    if run.end is not End.POWERED_OFF:
+        raise SproutError(
+            f"{name}: did not power off in exact mode: {run.text or run.end.value}",
+            "Boot it with the same command line, and look at its console.",
+        )
+    return tuple(lines.lines)
+
+
 def _path_of(descriptor: int) -> Path:
     return Path(f"/proc/self/fd/{descriptor}")

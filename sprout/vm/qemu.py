@@ -79,7 +79,8 @@ class Machine:
 
     It boots from `disk` or `direct`. `cpu` is "max" for both accelerators: under TCG it is all that
     TCG can do, under KVM all that the host can, and nothing a zone's kernel asks for is missing
-    from it. `iommu`: one of the kind that AMD's processors have.
+    from it. `iommu`: one of the kind that AMD's processors have. `shift` is as in `Counting`, for a
+    machine that repeats exactly and that nobody counts from outside.
     """
 
     firmware: Firmware | Bios
@@ -93,6 +94,7 @@ class Machine:
     direct: Direct | None = None
     counting: Counting | None = None
     iommu: bool = False
+    shift: int | None = None
 
 
 def find_qemu(arch: str) -> Qemu:
@@ -150,20 +152,24 @@ def _machine_type(machine: Machine) -> str:
 
 def _emulation(qemu: Qemu, machine: Machine) -> list[str]:
     counting = machine.counting
-    if counting is None:
+    shift = counting.shift if counting is not None else machine.shift
+    if shift is None:
         accelerator = machine.accelerator
         if accelerator == "tcg" and machine.cpus > 1 and qemu.version < _LOCKED_TRANSLATION:
             accelerator = "tcg,thread=single"
         # Without entropy the guest's first use of random numbers may wait for it.
         words = ["-accel", accelerator, "-device", _virtio("virtio-rng-pci", machine)]
         return [*words, "-fw_cfg", _KEEP_ATTRIBUTES]
-    files = (f"config={_escaped(counting.config)}", f"out={_escaped(counting.out)}")
-    return [
-        *("-accel", "tcg,thread=single", "-icount", f"shift={counting.shift},sleep=off"),
+    words = [
+        *("-accel", "tcg,thread=single", "-icount", f"shift={shift},sleep=off"),
         # Random numbers and the date are the same each time too.
         *("-seed", "42", "-rtc", "base=2026-01-01T00:00:00,clock=vm"),
-        *("-plugin", ",".join((_escaped(counting.plugin), *files, f"cpus={machine.cpus}"))),
     ]
+    if counting is None:
+        return words
+    files = (f"config={_escaped(counting.config)}", f"out={_escaped(counting.out)}")
+    plugin = (_escaped(counting.plugin), *files, f"cpus={machine.cpus}")
+    return [*words, "-plugin", ",".join(plugin)]
 
 
 def _firmware(firmware: Firmware | Bios, variables: Path | None) -> list[str]:
