@@ -6,9 +6,9 @@ ci/baseline/IMAGE.json; where a baseline is of another machine (QEMU, firmware, 
 model), the base commit is built too and both are compared in this run.
 
 `sprout cost peers` measures how others do the same work, `sprout cost wall A [B]` compares two
-disks (or images) in wall time; they inform and judge nothing. `sprout cost guest [FLAVOR]` measures,
-exactly, what system calls, processes, memory, pipes, files and TCP take on a kernel and on Debian's,
-and ends with exit status 1 where ours is slower, or defends itself otherwise.
+disks (or images) in wall time; they inform and judge nothing. `sprout cost guest [FLAVOR]`
+measures, exactly, what system calls, processes, memory, pipes, files and TCP take on a kernel and
+on Debian's, and ends with status 1 where ours is slower, or defends itself otherwise.
 """
 
 from __future__ import annotations
