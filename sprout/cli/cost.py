@@ -30,9 +30,9 @@ from sprout.vm.accel import CHOICES
 _WORDS = {
     "peers": ("json", "markdown", "rounds", "write"),
     "wall": ("json", "rounds", "accel"),
-    "guest": ("json", "variant"),
+    "guest": ("json", "variant", "words"),
 }
-_OF_WORDS = ("rounds", "accel", "write", "variant")
+_OF_WORDS = ("rounds", "accel", "write", "variant", "words")
 _OPTIONS = (
     *("boot", "functions", "initcalls", "top", "budgets", "against", "base", "accept", "reason"),
     *("markdown", "json", "html", "svg"),
@@ -106,6 +106,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="OPTIONS",
         help='guest: what options cost, such as "INIT_ON_ALLOC_DEFAULT_ON=n"; again for another',
+    )
+    others.add_argument(
+        "--words",
+        action="append",
+        metavar="WORDS",
+        help='guest: the same by the command line, such as "init_on_alloc=0"',
     )
     add_settings(parser)
 

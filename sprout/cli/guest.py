@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from sprout.base.errors import SproutError, UsageError
@@ -23,6 +24,7 @@ from sprout.cost.peers_kernels import NEEDS, RELEASES, debian_kernel
 from sprout.initramfs.assemble import assemble
 
 _MAX_METADATA_BYTES = 1 << 20
+_MAX_WORDS = 1000  # COMMAND_LINE_SIZE of x86 is 2048
 _LIST = "bench"
 # Both kernels have the console, and a command line that asks for nothing else flatters none.
 _CMDLINE = "console=ttyS0 quiet"
@@ -33,6 +35,9 @@ def execute(arguments: argparse.Namespace) -> int:
     tree = chosen_tree(arguments)
     flavor = _flavor(tree, arguments.images[1:])
     load_compiled_flavor(tree, flavor, "linux")
+    for words in arguments.words or ():
+        if not words.isprintable() or not 0 < len(words.strip()) <= _MAX_WORDS:
+            raise UsageError(f"--words {words}: are no words", "Write them as a kernel takes them.")
     changes = [(text, read_changes(text)) for text in arguments.variant or ()]
     for program, package in NEEDS:
         find_program(program, f"Install the package {package}.")
@@ -41,6 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
         return status
     ours = _kernel(flavor, tree, flavor)
     kernels = [ours, _peer(ours.version)]
+    kernels += [replace(ours, name=words, words=words) for words in arguments.words or ()]
     with tempfile.TemporaryDirectory(prefix=scratch_prefix("guest"), dir=tree.build) as name:
         work = Path(name)
         initramfs = work / "initramfs.cpio"

@@ -22,11 +22,15 @@ _TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel to measure: what it is called, which version it is, and its bzImage."""
+    """A kernel to measure: what it is called, which version it is, and its bzImage.
+
+    `words` are more of a command line, for it alone.
+    """
 
     name: str
     version: str
     image: Path
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ def measure_kernels(
     found: list[Measured] = []
     with Progress("measuring kernels", len(kernels)) as progress:
         for kernel in kernels:
-            qemu, machine = direct_machine(Direct(kernel.image, initramfs, cmdline))
+            qemu, machine = direct_machine(
+                Direct(kernel.image, initramfs, f"{cmdline} {kernel.words}".strip())
+            )
             lines = exact_console(qemu, machine, name=kernel.name, timeout_s=_TIMEOUT_S)
             found.append(Measured(kernel, read_guest(lines, kernel.name)))
             progress.advance()

@@ -128,6 +128,7 @@ def test_wrong_use(sprout: Sprout) -> None:
         (("guest", "--markdown"), "--markdown"),
         (("zone", "--variant", "A=y"), "--variant"),
         (("guest", "--variant", "nonsense"), "nonsense sets no option"),
+        (("guest", "--words", " "), "--words"),
     ):
         assert_one_error(sprout("cost", *words), what, status=2)
     assert_one_error(sprout("cost", "guest", "xen"), "is a flavor of xen")
