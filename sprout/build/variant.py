@@ -42,7 +42,8 @@ def variant_tree(tree: Tree, flavor: str, changes: Mapping[str, str], place: Pat
     set in the last one. Raises SproutError where the tree's data is at fault.
     """
     for folder in _FOLDERS:
-        shutil.copytree(tree.root / folder, place / folder)
+        if (tree.root / folder).is_dir():
+            shutil.copytree(tree.root / folder, place / folder)
     shutil.copyfile(tree.root / "images.toml", place / "images.toml")
     open_changes = dict(changes)
     fragments = [fragment.path for fragment in load_flavor(place, flavor).fragments]
