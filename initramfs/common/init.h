@@ -37,6 +37,9 @@ bool write_all(int descriptor, const void *data, size_t size);
 /* Writes a text into a file that is there; false with errno set when that fails. */
 bool write_file(const char *path, const char *text);
 
+/* settings.c: says what went wrong, and goes on. */
+void restrict_tracing(void);
+
 /* console.c */
 void open_console(void);
 void say(const char *what, int error);

@@ -73,5 +73,6 @@ bool mount_host(void)
         say("/var", errno);
         return false;
     }
+    restrict_tracing();
     return stay_silent() && is_first_domain();
 }

@@ -20,16 +20,6 @@
 /* The time that is left to processes that outlive the program. */
 #define ORPHANS_GRACE_MS 2000
 
-/* Debian's kernels have Yama, and leave it off: a program is traced by its parents alone from here on
- * (Documentation/admin-guide/LSM/Yama.rst). Where there is no Yama, nothing is lost. */
-static void restrict_tracing(void)
-{
-    static const char scope[] = "/proc/sys/kernel/yama/ptrace_scope";
-
-    if (!write_file(scope, "1") && errno != ENOENT)
-        say(scope, errno);
-}
-
 static bool prepare(void)
 {
     /* From here on Ctrl-Alt-Del sends SIGINT instead of restarting on the spot. */

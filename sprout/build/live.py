@@ -12,11 +12,14 @@ from sprout.build.tree import Image
 from sprout.image.disk import make_disk
 from sprout.image.uki import MAX_IMAGE_BYTES
 from sprout.initramfs.assemble import assemble
-from sprout.vm.boot import boot
+from sprout.vm.boot import boot, run_to_end
 
-_PROGRAM = "audit"
-_CMDLINE = "console=ttyS0 -- /usr/bin/audit"
+_PROGRAM, _AS_INIT = "audit", "audit-init"
+_CMDLINE = "console=ttyS0"
 _LIMIT_S = 300.0
+# What the zone's init mounts, without which it does not go on.
+_ZONES_NEED = b"\nCONFIG_CGROUPS=y\n"
+_MAX_CONFIG_BYTES = 4 << 20
 
 
 def targets(flavor: str) -> list[str]:
@@ -27,23 +30,28 @@ def targets(flavor: str) -> list[str]:
 def attempt(graph: Graph, flavor: str, accel: str) -> tuple[str, ...]:
     """Boot the built kernel `flavor` by UEFI and give the lines of its console.
 
-    The zone's init runs the program of initramfs/audit.toml, and ends the machine after it. `accel`
-    is one of `sprout.vm.accel.CHOICES`. Raises SproutError when the machine does not get there.
+    The zone's init runs the program of initramfs/audit.toml, and ends the machine after it; where a
+    kernel cannot run that init (a host's) the program is init itself. `accel` is one of
+    `sprout.vm.accel.CHOICES`. Raises SproutError when the machine does not get there.
     """
     tree = graph.tree
     with tempfile.TemporaryDirectory(prefix=scratch_prefix("live"), dir=tree.build) as name:
         work = Path(name)
+        kernel = graph.steps[f"{flavor}-kernel"].directory
+        by_zone = _ZONES_NEED in read_bounded(kernel / "config", _MAX_CONFIG_BYTES)
+        definition = _PROGRAM if by_zone else _AS_INIT
         program = work / "program.cpio"
-        assemble(tree.root / "initramfs" / f"{_PROGRAM}.toml", program, epoch=tree.epoch)
+        assemble(tree.root / "initramfs" / f"{definition}.toml", program, epoch=tree.epoch)
+        initramfs = work / "initramfs.cpio"
         # The kernel unpacks archives that follow each other.
         zone = read_bounded(graph.steps["zone-initramfs"].files()[0], MAX_IMAGE_BYTES)
-        initramfs = work / "initramfs.cpio"
-        initramfs.write_bytes(zone + bytes(-len(zone) % 4) + program.read_bytes())
+        before = zone + bytes(-len(zone) % 4) if by_zone else b""
+        initramfs.write_bytes(before + program.read_bytes())
         image = Image(
             name=_PROGRAM,
             flavor=flavor,
             initramfs=_PROGRAM,
-            cmdline=_CMDLINE,
+            cmdline=f"{_CMDLINE} -- /usr/bin/audit" if by_zone else _CMDLINE,
             os_id=f"sprout-{_PROGRAM}",
             os_name=f"Sprout {_PROGRAM}",
             modules=(),
@@ -51,12 +59,14 @@ def attempt(graph: Graph, flavor: str, accel: str) -> tuple[str, ...]:
         )
         parts = Ingredients(
             stub=graph.steps["stub"].files()[0],
-            kernel=graph.steps[f"{flavor}-kernel"].directory,
+            kernel=kernel,
             initramfs=initramfs,
             sbat=tree.root / "signing" / "sbat.csv",
         )
         efi, disk = work / f"{_PROGRAM}.efi", work / f"{_PROGRAM}.img"
         lay_out_image(efi, image, parts, tree.epoch)
         make_disk(disk, efi, epoch=tree.epoch)
+        if not by_zone:
+            return run_to_end(disk, image=flavor, accel=accel, timeout_s=_LIMIT_S)
         done = boot(disk, image=flavor, accel=accel, timeout_s=_LIMIT_S, until="exit")
         return done.console_lines

@@ -135,6 +135,32 @@ def boot(
     return BootResult(guest.ready, drawn, machine, tuple(lines.lines), zones)
 
 
+def run_to_end(disk: Path, *, image: str, accel: str, timeout_s: float) -> tuple[str, ...]:
+    """Boot `disk` until it powers itself off; give its console's lines.
+
+    For a guest that says nothing of being ready. `image` is the name it has in messages. Raises
+    BootError when it does not get there within `timeout_s` seconds, SproutError when there is no
+    such disk, QEMU, firmware or accelerator.
+    """
+    if not disk.is_file():
+        raise SproutError(f"{disk}: no such disk", "Make it first, or mend the path.")
+    qemu = find_qemu("x86_64")
+    firmware = find_firmware("x86_64", qemu.versioned(_MACHINE_TYPE))
+    machine = Machine(firmware, disk, arch="x86_64", machine_type=_MACHINE_TYPE)
+    machine = replace(machine, accelerator=choose(accel, qemu, machine))
+    lines, failures = Console(None), Failures()
+
+    def judge(line: str, _seconds: float) -> Verdict | None:
+        why = failures.see(line)
+        return None if why is None else Verdict(End.FAILED, why)
+
+    run = run_machine(qemu, machine, console=lines, judge=judge, timeout_s=timeout_s)
+    if run.end is not End.POWERED_OFF:
+        why = run.text or run.end.value
+        raise BootError(f"{image}: {why}", "Look at its last lines.", _lines_around(lines, None))
+    return tuple(lines.lines)
+
+
 def secure_template(arch: str = "x86_64") -> Path:
     """Give the blank variable store of the firmware that `boot` runs with `secure`.
 

@@ -25,14 +25,18 @@ cmdline = "console=ttyS0 quiet"
 ALWAYS_REFUSED = {"read-vmcore", "write-command-line", "write-read-only-page", "run-writable-page"}
 
 
-def test_kernel_refuses_what_it_is_configured_to(sprout: Sprout) -> None:
-    output = sprout("audit", "zone", "--live", "--accel", "tcg", "--json")
+ALLOWED = {"zone": {"unprivileged-user-namespace"}, "host": set()}
+
+
+@pytest.mark.parametrize("flavor", ALLOWED)
+def test_kernel_refuses_what_it_is_configured_to(sprout: Sprout, flavor: str) -> None:
+    output = sprout("audit", flavor, "--live", "--accel", "tcg", "--json")
     assert output.status == 0, output.stderr.decode()
     acts = {row["name"]: row for row in json.loads(output.stdout)["acts"]}
     assert acts.keys() == ACTS.keys()
     assert all(row["agrees"] for row in acts.values())
     allowed = {name for name, row in acts.items() if not row["refused"]}
-    assert allowed == {"unprivileged-user-namespace"}
+    assert allowed == ALLOWED[flavor]
 
 
 def test_every_check_fails_on_a_kernel_that_allows_it(sprout: Sprout, tmp_path: Path) -> None:
