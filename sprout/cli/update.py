@@ -36,8 +36,13 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _text(result: Update) -> str:
     old, new = result.old, result.new
+    idle = [
+        f"warning: {name}: is for no locked version any more: remove it, or mend its constraint"
+        for name in result.idle
+    ]
     if old == new:
-        return f"{new.source}: {new.version} from {new.origin} is the newest that verifies"
+        same = f"{new.source}: {new.version} from {new.origin} is the newest that verifies"
+        return "\n".join([same, *idle])
     before = f"{old.version} from {old.origin}" if old else "nothing"
     lines = [f"{new.source}: {before} -> {new.version} from {new.origin}"]
     changes = result.changes
@@ -53,4 +58,4 @@ def _text(result: Update) -> str:
         if not (changes.new or changes.lost or changes.changed):
             lines.append("  no option changed")
     lines.append("kernels/sources.lock was written; commit it")
-    return "\n".join(lines)
+    return "\n".join([*lines, *idle])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,15 @@ from sprout.kernel.xen_make import XenMake
 
 @dataclass(frozen=True)
 class Update:
-    """What was locked, what is now, and the options that differ (None: nothing to compare)."""
+    """What was locked, what is now, and the options that differ (None: nothing to compare).
+
+    `idle` are the flavor's patches that are for no version in the lock any more.
+    """
 
     old: Pin | None
     new: Pin
     changes: Changes | None
+    idle: tuple[str, ...]
 
 
 def update(tree: Path, store: Store, flavor: Flavor, source: Source, epoch: int) -> Update:
@@ -45,7 +50,7 @@ def update(tree: Path, store: Store, flavor: Flavor, source: Source, epoch: int)
             "An origin may be hiding newer versions; try again later.",
         )
     if new == old:
-        return Update(old, new, None)
+        return Update(old, new, None, idle_patches(flavor, load_lock(tree)))
     after = _configuration(store, flavor, source, new, epoch)
     changes = None
     if old is not None:
@@ -58,7 +63,18 @@ def update(tree: Path, store: Store, flavor: Flavor, source: Source, epoch: int)
     stale = usable_pins(store, source, load_lock(tree))
     kept = tuple(pin for pin in load_lock(tree) if pin not in stale)
     write_lock(tree, with_pin(kept, new))
-    return Update(old, new, changes)
+    return Update(old, new, changes, idle_patches(flavor, load_lock(tree)))
+
+
+def idle_patches(flavor: Flavor, pins: Sequence[Pin]) -> tuple[str, ...]:
+    """Name the patches of a flavor that are for none of these versions of its source."""
+    own = (flavor.source, flavor.tools_source)
+    versions = [pin.upstream for pin in pins if pin.source in own]
+    return tuple(
+        patch.file.name
+        for patch in flavor.patches
+        if not any(patch.applies_to(version) for version in versions)
+    )
 
 
 def _is_older(one: Pin, other: Pin) -> bool:

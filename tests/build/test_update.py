@@ -74,8 +74,16 @@ def test_update_moves_the_lock_and_lists_the_options(
     first = sprout("--tree", site.tree, "update", "zone", env=env)
     assert first.status == 0, first.stderr.decode()
     assert f"nothing -> {OLD}" in first.stdout.decode()
+    assert "is for no locked version" not in first.stdout.decode()
+    flavor = site.tree / "kernels/flavors/zone.toml"
+    text = flavor.read_text()
+    flavor.write_text(text.replace(">=6.12.117,<6.13", ">=6.12.117,<6.12.150", 1))
     again = sprout("--tree", site.tree, "update", "zone", env=env)
     assert f"{OLD} from loopback is the newest that verifies" in again.stdout.decode()
+    idle = "warning: slub-sysfs-is-a-choice.patch: is for no locked version any more"
+    assert again.stdout.decode().count("is for no locked version") == 1
+    assert idle in again.stdout.decode()
+    flavor.write_text(text)
 
     # The new version comes out, and lacks an option that the flavor asks for.
     for suffix in ("xz", "sign"):
