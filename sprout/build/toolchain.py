@@ -12,6 +12,7 @@ from sprout.base.files import sha256_file
 from sprout.base.run import find_program, run
 from sprout.build.memo import Memo
 
+_PRELOADED = Path("/etc/ld.so.preload")
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 # gcc is a driver: the compiler proper is a program of its own.
 _BEHIND = {"gcc": ("cc1", "collect2")}
@@ -57,4 +58,7 @@ def _libraries(path: Path) -> list[str]:
         if stream.read(4) != b"\x7fELF":
             return []
     output = run(["ldd", path])
-    return sorted(_LIBRARY.findall(output.stdout.decode(errors="replace")))
+    # What the machine loads into every program is no part of this one (ld.so(8)).
+    preloaded = _PRELOADED.read_text().split() if _PRELOADED.is_file() else []
+    found = _LIBRARY.findall(output.stdout.decode(errors="replace"))
+    return sorted(library for library in found if library not in preloaded)

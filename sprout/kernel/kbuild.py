@@ -19,6 +19,7 @@ PROGRAMS: tuple[str, ...] = (
     *("flex", "bison", "bc", "lz4", "patch", "tar", "xz"),
 )
 
+_UNUSED = ("RUSTC", "BINDGEN", "PAHOLE")
 _KARCH = {"x86_64": ("x86_64", "x86")}
 _COMPILED = re.compile(r"^\s+(?:CC|AS)\s")
 _MEANS_TROUBLE = re.compile(
@@ -87,6 +88,8 @@ class Kbuild:
             f"ARCH={_KARCH[self.arch][0]}",
             f"CC={compiler}",
             f"HOSTCC={compiler}",
+            # Whether a machine has these stands in the configuration; no kernel of ours needs them.
+            *(f"{name}=false" for name in _UNUSED),
             f"-j{jobs}",
             *targets,
         ]
