@@ -138,6 +138,10 @@ def test_metadata_says_what_was_used(zone_kernel: Path) -> None:
     assert re.fullmatch("[0-9a-f]{64}", metadata["source"]["sha256"])
     assert metadata["source"]["origin"] in ("debian", "kernel.org")
     assert metadata["config_sha256"] == sha256_file(zone_kernel.parent / "config")
+    config = (zone_kernel.parent / "config").read_text()
+    # Whatever else is installed here: another machine's configuration is the same.
+    for line in ("CONFIG_RUSTC_VERSION=0\n", "CONFIG_PAHOLE_VERSION=0\n"):
+        assert line in config
     used = {patch["file"]: patch["sha256"] for patch in metadata["patches"]}
     patches = load_flavor(ROOT, "zone").patches_for(metadata["version"])
     assert used == {patch.file.name: sha256_file(patch.file) for patch in patches}
