@@ -25,6 +25,9 @@ from sprout.cli.build import add_settings, settings
 from sprout.cli.where import chosen_tree
 
 
+_WIDTH = 46
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("targets", nargs="+", metavar="TARGET", help="an image, or what to build")
@@ -58,7 +61,8 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         for row in rows:
             said = f"DIFFERS: {row.where}" if row.where else digests[row.name][:16]
-            print(f"{row.size:>13,}  {row.name:<44} {said}")
+            name = row.name if len(row.name) <= _WIDTH else f"{row.name[: _WIDTH - 1]}…"
+            print(f"{row.size:>13,}  {name:<{_WIDTH}} {said}")
     different = [row for row in rows if row.where]
     if different:
         first = different[0]
@@ -70,7 +74,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if not rows:
         raise SproutError("nothing was built, so nothing was compared", "Name what has files.")
     size = sum(row.size for row in rows)
-    say(f"{len(rows)} files, {size:,} bytes: the same with another {WHAT_DIFFERS}")
+    say(f"{len(rows)} files, {size:,} bytes: the same in both builds")
     return 0
 
 
