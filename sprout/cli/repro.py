@@ -20,10 +20,9 @@ from sprout.base.files import sha256_file
 from sprout.base.progress import say
 from sprout.build.difference import Compared, compare
 from sprout.build.graph import load_graph
-from sprout.build.twice import WHAT_DIFFERS, built_twice
+from sprout.build.twice import built_twice
 from sprout.cli.build import add_settings, settings
 from sprout.cli.where import chosen_tree
-
 
 _WIDTH = 46
 
