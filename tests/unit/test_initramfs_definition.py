@@ -100,7 +100,13 @@ def test_a_missing_list_is_named(tmp_path: Path) -> None:
 def test_the_lists_of_this_tree_read_and_no_source_is_left_out() -> None:
     room = _ROOT / "initramfs"
     listed: set[Path] = set()
-    lists = {"zone": ["init"], "host": ["init", "usr/sbin/launch"], "audit": ["usr/bin/audit"]}
+    lists = {
+        "zone": ["init"],
+        "host": ["init", "usr/sbin/launch"],
+        "audit": ["usr/bin/audit"],
+        "audit-init": ["init"],
+        "bench": ["init"],
+    }
     for name, programs in lists.items():
         found = load_definition(room / f"{name}.toml")
         assert [program.path for program in found.programs] == programs
