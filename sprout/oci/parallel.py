@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 _THREADS = 4
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -28,8 +30,14 @@ class Workers:
 
     def submit(self, work: Callable[_P, _T], *words: _P.args, **more: _P.kwargs) -> Future[_T]:
         """Have something done; what it raises comes out of `finish`."""
-        job = self._pool.submit(work, *words, **more)
-        self._jobs.append(job)
+        # A signal's exception between a thread's start and its entry in the pool's list would leave
+        # a thread that nobody ever ends.
+        old = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            job = self._pool.submit(work, *words, **more)
+            self._jobs.append(job)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, old)
         return job
 
     def counting(self, advance: Callable[[int], None]) -> Callable[[int], None]:
