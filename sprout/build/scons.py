@@ -54,11 +54,15 @@ def define(script: dict[str, Any]) -> None:
         _exit(script, f"{error.filename}: {error.strerror}\nhint: Check its permissions.", 1)
     except KeyboardInterrupt:
         _exit(script, "interrupted\nhint: Run it again.", 130)
-    script["SConsignFile"](str(graph.tree.build / ".sconsign"))
+    script["SConsignFile"]("unused", _Forgetting)
     env = script["Environment"](ENV=dict(os.environ))
     env.Decider("timestamp-match")
+    cleaning = bool(get_option("clean"))
     for step in graph.steps.values():
-        _target(script, env, step, graph.cache)
+        if cleaning or not step.is_current():
+            _target(script, env, step, graph.cache)
+        else:
+            env.Alias(step.name)  # SCons would read and hash every file only to do nothing
     script["Default"](*_disks(graph))
 
 
@@ -117,8 +121,7 @@ def _target(script: dict[str, Any], env: Any, step: Step, cache: Cache) -> None:
     action = env.Action(_action(step, cache), lambda *_: "")
     key = script["Value"](step.key)
     nodes = env.Command([stamp, *made], [key, *needs], action)
-    if not step.is_current():
-        script["AlwaysBuild"](nodes)
+    script["AlwaysBuild"](nodes)
     script["Precious"](nodes)
     env.Alias(step.name, nodes)
 
@@ -162,6 +165,19 @@ def _interruptible() -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+class _Forgetting(dict[str, bytes]):
+    """SCons's database, which ends with the process.
+
+    What is current each step's own stamp tells. A file of SCons's beside that would be one more
+    that two builds of a tree write at once.
+    """
+
+    @classmethod
+    def open(cls, name: str, mode: str) -> _Forgetting:
+        """Give an empty one, as a module of dbm's kind gives what it has of that name."""
+        return cls()
 
 
 class _UsersWords:

@@ -30,6 +30,7 @@ from sprout.build.kernel_steps import load_compiled_flavor
 from sprout.cli.audit_surface import audit_surface
 from sprout.cli.build import add_settings, settings
 from sprout.cli.where import chosen_tree
+from sprout.cost.peers_kernels import release_with
 from sprout.kernel.live import check_attempts, read_attempts
 from sprout.kernel.rules import (
     Configuration,
@@ -45,7 +46,6 @@ from sprout.vm.accel import CHOICES
 _MAX_CONFIG_BYTES = 4 << 20
 _MAX_METADATA_BYTES = 1 << 20
 _WIDTH = 79
-_RELEASE = "trixie"  # its kernel is of the series that the flavors build
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -78,9 +78,10 @@ def execute(arguments: argparse.Namespace) -> int:
         return status
     graph = load_graph(tree, settings(arguments))
     kernel = graph.steps[target].directory
-    if arguments.surface:
-        return audit_surface(tree.root, flavor, kernel, _RELEASE, as_json=arguments.json)
     facts = json.loads(read_bounded(kernel / "metadata.json", _MAX_METADATA_BYTES))
+    if arguments.surface:
+        release = release_with(facts["version"])
+        return audit_surface(tree.root, flavor, kernel, release, as_json=arguments.json)
     text = read_bounded(kernel / "config", _MAX_CONFIG_BYTES).decode()
     config = read_configuration(text, facts["version"])
     if arguments.live:

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from sprout.base.errors import SproutError, UsageError
+from sprout.base.errors import UsageError
 from sprout.base.files import read_bounded, scratch_prefix, write_file
 from sprout.base.run import find_program
 from sprout.build.cache import cache_root
@@ -20,7 +20,7 @@ from sprout.cli.build import settings
 from sprout.cli.where import chosen_tree
 from sprout.cost.guest import Kernel, check_guest, measure_kernels
 from sprout.cost.guest_report import guest_json, guest_table, variants_table
-from sprout.cost.peers_kernels import NEEDS, RELEASES, debian_kernel
+from sprout.cost.peers_kernels import NEEDS, debian_kernel, release_with
 from sprout.initramfs.assemble import assemble
 
 _MAX_METADATA_BYTES = 1 << 20
@@ -86,12 +86,7 @@ def _kernel(name: str, tree: Tree, flavor: str) -> Kernel:
 
 def _peer(version: str) -> Kernel:
     """Give Debian's cloud kernel of the same series as `version`."""
-    for series, release in RELEASES:
-        if version.startswith(f"{series}."):
-            found = debian_kernel(series, release, cache_root() / "peers")
-            what = f"{found.package} {found.version}"
-            return Kernel(f"Debian {series} cloud", what, found.image)
-    raise SproutError(
-        f"Linux {version}: no Debian release that is known has a cloud kernel of that series",
-        f"Series: {', '.join(series for series, _ in RELEASES)}.",
-    )
+    release = release_with(version)
+    series = ".".join(version.split(".")[:2])
+    found = debian_kernel(series, release, cache_root() / "peers")
+    return Kernel(f"Debian {series} cloud", f"{found.package} {found.version}", found.image)

@@ -41,6 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
     chosen = [str(tests / part) for part in parts or known]
     # What a module builds or boots once stays with it: whole files go to each processor.
     spread = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
-    command: list[str | Path] = [sys.executable, "-m", "pytest", *chosen, *spread, *options]
+    slow = ["--durations=40", "--durations-min=10"]
+    command: list[str | Path] = [sys.executable, "-m", "pytest", *chosen, *spread, *slow, *options]
     with started(command, cwd=root, stdin=None, stdout=None, stderr=None) as process:
         return 0 if process.wait() == 0 else 1

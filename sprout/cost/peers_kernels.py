@@ -45,6 +45,20 @@ class DebianKernel:
     image: Path
 
 
+def release_with(version: str) -> str:
+    """Give the Debian release whose kernel is of the series of Linux `version`.
+
+    Raises SproutError where none that is known has one.
+    """
+    for series, release in RELEASES:
+        if version.startswith(f"{series}."):
+            return release
+    raise SproutError(
+        f"Linux {version}: no Debian release that is known has a kernel of that series",
+        f"Series: {', '.join(series for series, _ in RELEASES)}.",
+    )
+
+
 def debian_kernel(series: str, release: str, cache: Path) -> DebianKernel:
     """Give the newest cloud kernel of a Debian release, downloaded into the directory `cache`.
 

@@ -61,6 +61,8 @@ def test_cleaned_tree_comes_back_from_the_cache(
     )
     assert "making it" not in text
     assert [sha256_file(path) for path in files] == digests
+    # No file that two builds of a tree would write at once.
+    assert not [*tree.glob(".scons*"), *tree.glob("build/.scons*")]
 
 
 def _artifacts() -> list[tuple[str, str]]:

@@ -83,6 +83,12 @@ def test_package_is_counted(tmp_path: Path) -> None:
         count_package(tmp_path / "a.deb")
 
 
+def test_host_keeps_its_budget(sprout: Sprout) -> None:
+    output = sprout("audit", "host", "--surface", "--json")
+    assert output.status == 0, output.stderr.decode()
+    assert json.loads(output.stdout)["share"] < 0.15
+
+
 def test_zone_beside_debian(sprout: Sprout, tree: Path, zone_kernel: Path) -> None:
     output = sprout("audit", "zone", "--surface", "--json")
     assert output.status == 0, output.stderr.decode()
