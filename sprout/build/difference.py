@@ -66,10 +66,10 @@ def _made(name: str) -> tuple[int, int, str]:
 
 
 def _compared(one: Path, other: Path, name: str) -> Compared:
-    for path, word in ((one, "second"), (other, "first")):
-        if not path.is_file():
-            there = (other if path == one else one).stat().st_size
-            return Compared(name, there, f"is in the {word} build alone")
+    if not one.is_file():
+        return Compared(name, other.stat().st_size, "is in the second build alone")
+    if not other.is_file():
+        return Compared(name, one.stat().st_size, "is in the first build alone")
     data = read_bounded(one, _MAX_FILE_BYTES), read_bounded(other, _MAX_FILE_BYTES)
     same = data[0] == data[1]
     return Compared(name, len(data[0]), None if same else _where(*data, (one, other), 0))
@@ -91,7 +91,7 @@ def _where(one: bytes, other: bytes, paths: tuple[Path, Path], depth: int) -> st
 
 def _byte(one: bytes, other: bytes) -> str:
     at = _first_difference(one, other)
-    if b"\0" not in one + other:
+    if b"\0" not in one and b"\0" not in other:
         line = one.count(b"\n", 0, at) + 1
         shown = [_line(data, at) for data in (one, other)]
         return f"line {line}: {shown[0]!r} and {shown[1]!r}"

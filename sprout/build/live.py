@@ -43,10 +43,10 @@ def attempt(graph: Graph, flavor: str, accel: str) -> tuple[str, ...]:
         program = work / "program.cpio"
         assemble(tree.root / "initramfs" / f"{definition}.toml", program, epoch=tree.epoch)
         initramfs = work / "initramfs.cpio"
-        # The kernel unpacks archives that follow each other.
-        zone = read_bounded(graph.steps["zone-initramfs"].files()[0], MAX_IMAGE_BYTES)
-        before = zone + bytes(-len(zone) % 4) if by_zone else b""
-        initramfs.write_bytes(before + program.read_bytes())
+        archives = [program]
+        if by_zone:
+            archives.insert(0, graph.steps["zone-initramfs"].files()[0])
+        initramfs.write_bytes(b"".join(_padded(path) for path in archives))
         image = Image(
             name=_PROGRAM,
             flavor=flavor,
@@ -70,3 +70,9 @@ def attempt(graph: Graph, flavor: str, accel: str) -> tuple[str, ...]:
             return run_to_end(disk, image=flavor, accel=accel, timeout_s=_LIMIT_S)
         done = boot(disk, image=flavor, accel=accel, timeout_s=_LIMIT_S, until="exit")
         return done.console_lines
+
+
+def _padded(archive: Path) -> bytes:
+    """Give an archive as the next one may follow it: the kernel unpacks one after the other."""
+    data = read_bounded(archive, MAX_IMAGE_BYTES)
+    return data + bytes(-len(data) % 4)

@@ -70,8 +70,7 @@ def scratch_for(target: Path) -> Iterator[Path]:
         if not keep:
             shutil.rmtree(scratch, ignore_errors=True)
             for folder in made:
-                with suppress(OSError):  # it is in use
-                    folder.rmdir()
+                _remove_empty(folder)
 
 
 def _make_parents(folder: Path) -> list[Path]:

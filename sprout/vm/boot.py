@@ -18,7 +18,7 @@ from sprout.vm.firmware import find_firmware, find_secure_firmware
 from sprout.vm.hypervisor import with_hypervisor
 from sprout.vm.qemu import Machine, find_qemu
 from sprout.vm.refusal import Refusal, Refusals, is_complaint
-from sprout.vm.session import End, Run, Verdict, run_machine
+from sprout.vm.session import End, Run, Verdict, run_machine, run_until_off
 from sprout.vm.timeline import Timeline, timeline
 
 _MACHINE_TYPE = "q35"
@@ -148,13 +148,8 @@ def run_to_end(disk: Path, *, image: str, accel: str, timeout_s: float) -> tuple
     firmware = find_firmware("x86_64", qemu.versioned(_MACHINE_TYPE))
     machine = Machine(firmware, disk, arch="x86_64", machine_type=_MACHINE_TYPE)
     machine = replace(machine, accelerator=choose(accel, qemu, machine))
-    lines, failures = Console(None), Failures()
-
-    def judge(line: str, _seconds: float) -> Verdict | None:
-        why = failures.see(line)
-        return None if why is None else Verdict(End.FAILED, why)
-
-    run = run_machine(qemu, machine, console=lines, judge=judge, timeout_s=timeout_s)
+    lines = Console()
+    run = run_until_off(qemu, machine, console=lines, timeout_s=timeout_s)
     if run.end is not End.POWERED_OFF:
         why = run.text or run.end.value
         raise BootError(f"{image}: {why}", "Look at its last lines.", _lines_around(lines, None))

@@ -22,7 +22,7 @@ from sprout.vm.firmware import find_bios, find_firmware
 from sprout.vm.hypervisor import with_hypervisor
 from sprout.vm.plugin import level_for, plugin_name
 from sprout.vm.qemu import Counting, Direct, Machine, Qemu, data_directories, find_qemu
-from sprout.vm.session import End, Verdict, run_machine
+from sprout.vm.session import End, Verdict, run_machine, run_until_off
 from sprout.vm.watch import Watch
 
 # One instruction takes 4 virtual ns. A firmware that spins on a clock (OVMF looks 1.5 s for a TPM)
@@ -146,15 +146,9 @@ def exact_console(
     Nothing is counted from outside: the guest reads its time stamp counter. `name` stands in
     messages. Raises SproutError when the guest fails or does not end within `timeout_s` seconds.
     """
-    failures = Failures()
-
-    def judge(line: str, _seconds: float) -> Verdict | None:
-        why = failures.see(line)
-        return Verdict(End.FAILED, why) if why is not None else None
-
     lines = Console()
     exact = replace(machine, counting=None, shift=shift)
-    run = run_machine(qemu, exact, console=lines, judge=judge, timeout_s=timeout_s)
+    run = run_until_off(qemu, exact, console=lines, timeout_s=timeout_s)
     if run.end is not End.POWERED_OFF:
         raise SproutError(
             f"{name}: did not power off in exact mode: {run.text or run.end.value}",

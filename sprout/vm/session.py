@@ -21,7 +21,7 @@ from qemu.qmp import QMPClient, QMPError
 
 from sprout.base.files import read_bounded, write_file
 from sprout.base.run import started
-from sprout.vm.console import Console, clean
+from sprout.vm.console import Console, Failures, clean
 from sprout.vm.firmware import Firmware
 from sprout.vm.qemu import Machine, Qemu, arguments
 
@@ -94,6 +94,20 @@ def run_machine(
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(ending_s if watch.told_to_quit else 0)
         return run
+
+
+def run_until_off(qemu: Qemu, machine: Machine, *, console: Console, timeout_s: float) -> Run:
+    """Run `machine` until it powers itself off; a panic or an oops on its console ends it too.
+
+    For a guest that says nothing of being ready. Raises SproutError as `run_machine` does.
+    """
+    failures = Failures()
+
+    def judge(line: str, _seconds: float) -> Verdict | None:
+        why = failures.see(line)
+        return None if why is None else Verdict(End.FAILED, why)
+
+    return run_machine(qemu, machine, console=console, judge=judge, timeout_s=timeout_s)
 
 
 @contextmanager

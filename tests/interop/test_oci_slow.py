@@ -130,6 +130,20 @@ def _started(*words: str | Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
+def _interrupted(reached: threading.Event, *words: str | Path, after_s: float = 0) -> None:
+    """Interrupt a command once it has `reached` what holds it up; it has to end as told."""
+    process = _started(*words)
+    try:
+        assert reached.wait(60)
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=60)[1].decode()
+    finally:
+        process.kill()
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+
+
 @pytest.mark.parametrize("verb", ["pull", "verify", "layout"])
 def test_interrupt_ends_downloads(tmp_path: Path, verb: str) -> None:
     """Nobody waits for a registry that says nothing more, however long it may be silent."""
@@ -157,16 +171,10 @@ def test_interrupt_ends_downloads(tmp_path: Path, verb: str) -> None:
         server.tricks.append(silent)
         name = "verify" if verb == "verify" else "pull"
         words = (server.reference, "--key", key, "--ca", server.authority, *more[verb])
-        process = _started(name, *words)
         try:
-            assert reached.wait(60)
-            process.send_signal(signal.SIGINT)
-            error = process.communicate(timeout=60)[1].decode()
+            _interrupted(reached, name, *words)
         finally:
             over.set()
-            process.kill()
-    assert process.returncode == 130, error
-    assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
 
 
@@ -185,16 +193,11 @@ def test_interrupt_ends_a_push(tmp_path: Path) -> None:
             return True
 
         server.tricks.append(silent)
-        process = _started("push", layout, server.reference, "--unsigned", "--ca", server.authority)
+        words = ("--unsigned", "--ca", server.authority)
         try:
-            assert reached.wait(60)
-            process.send_signal(signal.SIGINT)
-            error = process.communicate(timeout=60)[1].decode()
+            _interrupted(reached, "push", layout, server.reference, *words)
         finally:
             over.set()
-            process.kill()
-    assert process.returncode == 130, error
-    assert "Traceback" not in error
 
 
 def test_interrupt_ends_what_waits_for_a_connection(tmp_path: Path) -> None:
@@ -224,15 +227,7 @@ def test_interrupt_ends_what_waits_for_a_connection(tmp_path: Path) -> None:
 
         server.tricks.append(elsewhere)
         words = ("pull", server.reference, "--key", key, "--ca", server.authority)
-        process = _started(*words, "-o", tmp_path / "out", "--arch", "amd64")
-        try:
-            assert reached.wait(60)
-            time.sleep(1)
-            process.send_signal(signal.SIGINT)
-            error = process.communicate(timeout=60)[1].decode()
-        finally:
-            process.kill()
-    assert process.returncode == 130, error
+        _interrupted(reached, *words, "-o", tmp_path / "out", "--arch", "amd64", after_s=1)
 
 
 def test_registry_that_starts_anew_for_ever_is_given_up(sprout: Sprout, tmp_path: Path) -> None:
