@@ -15,13 +15,17 @@ MAX_TOML_BYTES = 1 << 20
 
 
 class Table:
-    """One TOML table of one file. Every read marks its key; `finish` refuses what nobody read."""
+    """One TOML table of one file. Every read marks its key; `finish` refuses what nobody read.
+
+    Also a key that is asked for and is not there is one that may be: the refusal lists it.
+    """
 
     def __init__(self, where: Path, name: str, values: dict[str, Any]) -> None:
         self.where = where
         self.name = name
         self._values = values
         self._read: set[str] = set()
+        self._known: set[str] = set()
 
     def error(self, key: str, problem: str, hint: str) -> SproutError:
         """Give an error that names this file and the field `key`."""
@@ -29,11 +33,13 @@ class Table:
         return SproutError(f"{self.where}: {field}: {problem}", hint)
 
     def has(self, key: str) -> bool:
-        """Tell whether `key` is there."""
+        """Tell whether `key` is there; it is one that may be."""
+        self._known.add(key)
         return key in self._values
 
     def _get(self, key: str, kind: type, words: str) -> Any:  # noqa: ANN401 - callers narrow it
         self._read.add(key)
+        self._known.add(key)
         if key not in self._values:
             raise self.error(key, "is missing", f"Add {key} = … ({words}).")
         value = self._values[key]
@@ -104,7 +110,7 @@ class Table:
         """Refuse keys that nobody asked for: they are misspelt, or belong to a newer version."""
         unknown = [key for key in self._values if key not in self._read]
         if unknown:
-            known = ", ".join(sorted(self._read)) or "none"
+            known = ", ".join(sorted(self._known)) or "none"
             raise self.error(unknown[0], "is an unknown key", f"Known here: {known}.")
 
 

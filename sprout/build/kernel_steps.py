@@ -116,7 +116,7 @@ def _step(tree: Tree, order: Order, recipe: _Recipe, jobs: int | None, memo: Mem
     name = f"{flavor.name}-{recipe.what}"
     parts = {
         "source": f"{pin.source} {pin.origin} {pin.version} {pin.digest}" if pin else "",
-        "flavor": digests([flavor.path]),
+        "flavor": digests(flavor.paths),
         "tools": toolchain_digest(recipe.programs, memo),
         "code": code_digest(recipe.module, memo),
         "explain.c": digests([Path(linux.__file__).with_name("explain.c")]),

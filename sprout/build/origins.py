@@ -108,7 +108,7 @@ def _materials(graph: Graph, step: Step) -> Iterable[Material]:
         yield Material(SOURCE, archive.file, archive.purl, archive.sha256)
     for patch in order.flavor.patches_for(facts["version"]):
         yield _configured("patch", patch.file, root)
-    for file in (order.flavor.path, *(fragment.path for fragment in order.flavor.fragments)):
+    for file in (*order.flavor.paths, *(fragment.path for fragment in order.flavor.fragments)):
         yield _configured("configuration", file, root)
     for tool, text in facts.get("toolchain", {}).items():
         yield Material("tool", tool, f"pkg:generic/{tool}", None, (("version", text),))

@@ -55,7 +55,8 @@ def variant_tree(tree: Tree, flavor: str, changes: Mapping[str, str], place: Pat
                 lines[number] = _line(match[1], changes[match[1]])
                 open_changes.pop(match[1], None)
         if path == fragments[-1]:
-            lines += [_line(*change) for change in open_changes.items()]
+            # After an empty line: they are for every version.
+            lines += ["", *(_line(*change) for change in open_changes.items())]
         path.write_text("".join(f"{line}\n" for line in lines))
     return load_tree(place)
 

@@ -56,7 +56,7 @@ def build_kernel(order: Order, store: Store, target: Path, *, jobs: int, log: Pa
     refuse_unfit(store.root)
     with tempfile.TemporaryDirectory(prefix=scratch_prefix("kernel"), dir=store.root) as name:
         kbuild = Kbuild(tree, Path(name), flavor.arch, order.epoch, log)
-        final = configure(kbuild, flavor)
+        final = configure(kbuild, flavor, pin.upstream)
         expected = _expected_objects(store, flavor, len(final))
         label = f"compiling {flavor.name} (Linux {pin.upstream})"
         goals = ["bzImage", "modules"] if final.get("CONFIG_MODULES") == "y" else ["bzImage"]

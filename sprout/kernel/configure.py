@@ -41,13 +41,15 @@ class Breach:
         )
 
 
-def configure(kbuild: Kbuild, flavor: Flavor) -> dict[str, str]:
+def configure(kbuild: Kbuild, flavor: Flavor, version: str) -> dict[str, str]:
     """Write the final `.config` into the build directory and give its values.
+
+    `version` is the upstream version of the source.
 
     Raises SproutError for every option that the flavor asked for and did not get, unless a
     waiver names it; a waiver that nothing needs is an error too.
     """
-    requests = flavor.requests()
+    requests = flavor.requests(version)
     wanted = "".join(f"{request.line()}\n" for request in requests)
     kbuild.out.mkdir(parents=True, exist_ok=True)
     target = kbuild.out / ".config"

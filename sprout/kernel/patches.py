@@ -7,34 +7,24 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import Version
-
 from sprout.base.errors import SproutError
 from sprout.base.files import sha256_file, staged_directory
 from sprout.base.lock import held
 from sprout.base.run import check, run
+from sprout.kernel.versions import Versions
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A patch file, the versions it is for (PEP 440 specifiers such as `>=6.12,<6.13`), and why."""
+    """A patch file, the versions of the source that it is for, and why."""
 
     file: Path
-    versions: SpecifierSet
+    versions: Versions
     reason: str
 
     def applies_to(self, version: str) -> bool:
         """Tell whether this patch is for that upstream version."""
-        return self.versions.contains(Version(version))
-
-
-def constraint(text: str) -> SpecifierSet | None:
-    """Read a version constraint, or give None when it does not parse."""
-    try:
-        return SpecifierSet(text)
-    except InvalidSpecifier:
-        return None
+        return self.versions.contains(version)
 
 
 def patched_tree(source: Path, patches: list[Patch]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from sprout.base.run import run
 from sprout.kernel.configure import configure
 from sprout.kernel.dotconfig import Changes, compare
 from sprout.kernel.fetch import Store, locked_pin, newest_everywhere, obtain, usable_pins
-from sprout.kernel.flavor import Flavor
+from sprout.kernel.flavor import Flavor, load_flavor
 from sprout.kernel.kbuild import Kbuild
 from sprout.kernel.patches import patched_tree
 from sprout.kernel.sources import Pin, Source, load_lock, version_key, with_pin, write_lock
@@ -50,7 +49,7 @@ def update(tree: Path, store: Store, flavor: Flavor, source: Source, epoch: int)
             "An origin may be hiding newer versions; try again later.",
         )
     if new == old:
-        return Update(old, new, None, idle_patches(flavor, load_lock(tree)))
+        return Update(old, new, None, idle_patches(tree, flavor))
     after = _configuration(store, flavor, source, new, epoch)
     changes = None
     if old is not None:
@@ -63,13 +62,21 @@ def update(tree: Path, store: Store, flavor: Flavor, source: Source, epoch: int)
     stale = usable_pins(store, source, load_lock(tree))
     kept = tuple(pin for pin in load_lock(tree) if pin not in stale)
     write_lock(tree, with_pin(kept, new))
-    return Update(old, new, changes, idle_patches(flavor, load_lock(tree)))
+    return Update(old, new, changes, idle_patches(tree, flavor))
 
 
-def idle_patches(flavor: Flavor, pins: Sequence[Pin]) -> tuple[str, ...]:
-    """Name the patches of a flavor that are for none of these versions of its source."""
-    own = (flavor.source, flavor.tools_source)
-    versions = [pin.upstream for pin in pins if pin.source in own]
+def idle_patches(tree: Path, flavor: Flavor) -> tuple[str, ...]:
+    """Name the patches of a flavor that are for none of the versions in the lock.
+
+    Those count too that flavors are built from which are like this one, or which it is like.
+    Raises SproutError where one of the tree's flavors is malformed.
+    """
+    sources = set()
+    for path in (tree / "kernels" / "flavors").glob("*.toml"):
+        other = load_flavor(tree, path.stem)
+        if not set(other.paths).isdisjoint(flavor.paths):
+            sources |= {other.source, other.tools_source}
+    versions = [pin.upstream for pin in load_lock(tree) if pin.source in sources]
     return tuple(
         patch.file.name
         for patch in flavor.patches
@@ -98,4 +105,4 @@ def _configuration(
         make = Kbuild(tree, out, flavor.arch, epoch, log)
         if flavor.kind == "xen":
             make = XenMake(tree / "xen", out, flavor.arch, epoch, log, pin.version)
-        return configure(make, flavor)
+        return configure(make, flavor, pin.upstream)

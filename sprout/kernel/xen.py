@@ -55,7 +55,7 @@ def _build(order: Order, store: Store, target: Path, *, jobs: int, log: Path) ->
     refuse_unfit(store.root)
     with tempfile.TemporaryDirectory(prefix=scratch_prefix("kernel"), dir=store.root) as name:
         make = XenMake(tree / "xen", Path(name), flavor.arch, order.epoch, log, pin.version)
-        configure(make, flavor)
+        configure(make, flavor, pin.upstream)
         label = f"compiling {flavor.name} (Xen {pin.upstream})"
         make.make(label, ["build"], jobs=jobs, expected=_EXPECTED_OBJECTS)
         outputs = {"xen": "image", "xen-syms": "vmlinux", "xen-syms.map": "System.map"}

@@ -37,7 +37,7 @@ def test_option_that_is_not_got_names_its_dependency(tree: Path, tmp_path: Path)
         fragment.write("CONFIG_NO_SUCH_OPTION=y\nCONFIG_HYPFS_CONFIG=y\nCONFIG_HVM_FEP=y\n")
         fragment.write("# CONFIG_COMPAT is not set\n")
     with pytest.raises(SproutError) as caught:
-        configure(xen_make(tree, tmp_path / "out"), load_flavor(tree, "xen"))
+        configure(xen_make(tree, tmp_path / "out"), load_flavor(tree, "xen"), "4.17.5")
     for words in (
         "CONFIG_NO_SUCH_OPTION was asked to be y and came out not set: this kernel has no such",
         "CONFIG_HYPFS_CONFIG was asked to be y and came out not set; unmet: HYPFS [=n]",

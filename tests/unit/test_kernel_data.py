@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import shutil
 from pathlib import Path
 
@@ -69,12 +70,44 @@ def test_fragment_that_asks_twice(tmp_path: Path) -> None:
     assert "x.config:3: CONFIG_A stands here twice" in error.message
 
 
+def test_fragment_lines_are_for_versions(tmp_path: Path) -> None:
+    path = tmp_path / "x.config"
+    path.write_text(
+        "# Why.\nCONFIG_A=y\n# versions: >=6.9\n# a remark\nCONFIG_NEW=y\nCONFIG_B=2\n"
+        "# versions: <6.9\nCONFIG_OLD=y\nCONFIG_B=1\n\nCONFIG_C=y\n"
+    )
+    requests = load_fragment(path).requests
+    asked = {
+        version: " ".join(row.line() for row in requests if row.applies_to(version))
+        for version in ("6.1.192", "6.9", "6.12.117")
+    }
+    new = "CONFIG_A=y CONFIG_NEW=y CONFIG_B=2 CONFIG_C=y"
+    old = "CONFIG_A=y CONFIG_OLD=y CONFIG_B=1 CONFIG_C=y"
+    assert asked == {"6.1.192": old, "6.9": new, "6.12.117": new}
+
+
+@pytest.mark.parametrize("text", ["", "6.9", "newer", ">=6.9, or so"])
+def test_fragment_versions_that_are_none(text: str, tmp_path: Path) -> None:
+    error = refused(f"# Why.\n# versions: {text}\nCONFIG_A=y\n", tmp_path)
+    assert f"x.config:2: {text or 'nothing'} is no constraint" in error.message
+
+
+def test_versions_of_a_fragment_do_not_excuse_two_values(tree: Path) -> None:
+    fragment = tree / "kernels/fragments/core.config"
+    more = "\n# versions: >=6.9\nCONFIG_ODD=1\n# versions: <6.13\nCONFIG_ODD=2\n"
+    fragment.write_text(fragment.read_text() + more)
+    flavor = load_flavor(tree, "zone")
+    assert "CONFIG_ODD" in {row.option for row in flavor.requests("6.1.192")}
+    with pytest.raises(SproutError, match="CONFIG_ODD=2 contradicts CONFIG_ODD=1"):
+        flavor.requests("6.12.117")
+
+
 def test_fragments_that_contradict_each_other(tree: Path) -> None:
     (tree / "kernels/fragments/other.config").write_text("# Why.\n# CONFIG_NET is not set\n")
     flavor = tree / "kernels/flavors/zone.toml"
     flavor.write_text(flavor.read_text().replace('"core",', '"core", "other",'))
     with pytest.raises(SproutError, match=r"network\.config:2: CONFIG_NET=y contradicts"):
-        load_flavor(tree, "zone").requests()
+        load_flavor(tree, "zone").requests("6.12.117")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +128,52 @@ def test_flavor_field_that_is_wrong(tree: Path, old: str, new: str, field: str) 
         load_flavor(tree, "zone")
     assert "zone.toml" in caught.value.message
     assert field in caught.value.message
+
+
+def test_unknown_key_is_told_with_those_that_may_be(tree: Path) -> None:
+    path = tree / "kernels/flavors/zone.toml"
+    path.write_text(f"colour = 1\n{path.read_text()}")
+    with pytest.raises(SproutError) as caught:
+        load_flavor(tree, "zone")
+    for key in ("fragments", "kind", "like", "patches", "waivers"):
+        assert key in caught.value.hint
+
+
+def test_flavor_like_another(tree: Path) -> None:
+    """It says in what it differs; what it lists is added."""
+    flavors = tree / "kernels/flavors"
+    (tree / "kernels/fragments/mine.config").write_text("# Why.\nCONFIG_MINE=y\n")
+    (flavors / "mine.toml").write_text(
+        'like = "zone"\nlocalversion = "-mine"\nfragments = ["mine"]\n'
+        '[[waivers]]\noption = "CONFIG_MINE"\nreason = "a"\nuntil = 2027-01-31\n'
+    )
+    zone, mine = load_flavor(tree, "zone"), load_flavor(tree, "mine")
+    assert (mine.name, mine.source, mine.localversion) == ("mine", zone.source, "-mine")
+    assert [row.path for row in mine.fragments] == [
+        *(row.path for row in zone.fragments),
+        tree / "kernels/fragments/mine.config",
+    ]
+    assert (mine.patches, len(mine.waivers)) == (zone.patches, 1)
+    assert mine.paths == (flavors / "mine.toml", flavors / "zone.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('like = "nothing"', "there is no flavor nothing"),
+        ('like = "../flavors/zone"', "there is no flavor"),
+        ('like = "mine"', "mine.toml: like: mine is itself like another"),
+        ('like = "zone-6-1"', "mine.toml: like: zone-6-1 is itself like another"),
+        ('like = "zone"\nbase = "randconfig"', "mine.toml: base: randconfig is unknown"),
+        ('like = "zone"\ncolour = 1', "mine.toml: colour: is an unknown key"),
+        ('like = "zone"\nfragments = ["none"]', "mine.toml: fragments: there is no"),
+        ('like = "zone"\nlocalversion = "mine"', "mine.toml: localversion"),
+    ],
+)
+def test_flavor_like_what_it_cannot_be(tree: Path, text: str, said: str) -> None:
+    (tree / "kernels/flavors/mine.toml").write_text(text)
+    with pytest.raises(SproutError, match=re.escape(said)):
+        load_flavor(tree, "mine")
 
 
 def test_flavor_that_is_not_there(tree: Path) -> None:

@@ -22,9 +22,10 @@ def used(name: str, folder: str) -> set[str]:
     return {str(file.relative_to(KERNELS / folder).with_suffix("")) for file in files}
 
 
+@pytest.mark.parametrize("version", ["6.1.192", "6.12.117"])
 @pytest.mark.parametrize("name", FLAVORS)
-def test_fragments_of_a_flavor_agree(name: str) -> None:
-    assert load_flavor(KERNELS.parent, name).requests()
+def test_fragments_of_a_flavor_agree(name: str, version: str) -> None:
+    assert load_flavor(KERNELS.parent, name).requests(version)
 
 
 @pytest.mark.parametrize(("folder", "suffix"), [("fragments", ".config"), ("patches", ".patch")])
@@ -40,7 +41,7 @@ def test_kernels_of_images_are_hardened(name: str) -> None:
 
 
 def test_host_asks_for_what_its_toolstack_and_back_ends_need() -> None:
-    asked = {r.option: r.value for r in load_flavor(KERNELS.parent, "host").requests()}
+    asked = {r.option: r.value for r in load_flavor(KERNELS.parent, "host").requests("6.12.117")}
     needed = ("DOM0", "PV", "PVH", "PRIVCMD", "GNTDEV", "DEV_EVTCHN", "COMPAT_XENFS")
     backends = ("NETDEV_BACKEND", "BLKDEV_BACKEND")
     assert {asked[f"CONFIG_XEN_{name}"] for name in needed + backends} == {"y"}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sprout.base.errors import SproutError
-from sprout.kernel.patches import Patch, constraint, patched_tree
+from sprout.kernel.patches import Patch, patched_tree
+from sprout.kernel.versions import read_versions
 
 TEXT = "".join(f"line {number}\n" for number in range(1, 21))
 GOOD = "--- a/file\n+++ b/file\n@@ -9,4 +9,5 @@\n line 9\n line 10\n+new\n line 11\n line 12\n"
@@ -25,7 +26,7 @@ def source(tmp_path: Path) -> Path:
 def patch(tmp_path: Path, text: str) -> Patch:
     file = tmp_path / "a.patch"
     file.write_text(text)
-    versions = constraint(">=6.12")
+    versions = read_versions(">=6.12")
     assert versions is not None
     return Patch(file, versions, "test")
 
