@@ -50,6 +50,15 @@ def test_archive_verifies_as_the_directory_does(
     assert b"kernel/image" in sprout("inspect", tmp_path / "a.tar").stdout
 
 
+def test_archive_names_its_directories_first(layout: Path, tmp_path: Path) -> None:
+    """Else skopeo would make them for root, and fail where anybody else runs it."""
+    write_archive(layout, tmp_path / "x.tar")
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        rows = [(row.name, row.isdir(), row.mode) for row in archive]
+    assert rows[:2] == [("blobs", True, 0o755), ("blobs/sha256", True, 0o755)]
+    assert not any(is_directory for _, is_directory, _ in rows[2:])
+
+
 @pytest.mark.parametrize("form", ["gnu", "pax", "ustar"])
 def test_archives_of_tar_are_read(layout: Path, tmp_path: Path, form: str) -> None:
     words: list[str | Path] = ["tar", f"--format={form}", "-C", layout, "-cf", tmp_path / "x.tar"]
