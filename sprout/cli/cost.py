@@ -30,9 +30,9 @@ from sprout.vm.accel import CHOICES
 _WORDS = {
     "peers": ("json", "markdown", "rounds", "write"),
     "wall": ("json", "rounds", "accel"),
-    "guest": ("json", "variant", "words"),
+    "guest": ("cpu", "json", "variant", "words"),
 }
-_OF_WORDS = ("rounds", "accel", "write", "variant", "words")
+_OF_WORDS = ("rounds", "accel", "write", "cpu", "variant", "words")
 _OPTIONS = (
     *("boot", "functions", "initcalls", "top", "budgets", "against", "base", "accept", "reason"),
     *("markdown", "json", "html", "svg"),
@@ -101,6 +101,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     others.add_argument("--rounds", type=positive, metavar="N", help="how often to boot each")
     others.add_argument("--accel", choices=CHOICES, help="wall: kvm, unless told otherwise")
     others.add_argument("--write", type=Path, metavar="FILE", help="peers: write the page")
+    others.add_argument(
+        "--cpu",
+        metavar="MODEL",
+        help="guest: QEMU's model of the processor, such as Skylake-Server (default: max)",
+    )
     others.add_argument(
         "--variant",
         action="append",

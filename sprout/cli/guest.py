@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from sprout.cost.peers_kernels import NEEDS, debian_kernel, release_with
 from sprout.initramfs.assemble import assemble
 
 _MAX_METADATA_BYTES = 1 << 20
+_CPU = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,40}")
 _MAX_WORDS = 1000  # COMMAND_LINE_SIZE of x86 is 2048
 _LIST = "bench"
 # Both kernels have the console, and a command line that asks for nothing else flatters none.
@@ -35,6 +37,9 @@ def execute(arguments: argparse.Namespace) -> int:
     tree = chosen_tree(arguments)
     flavor = _flavor(tree, arguments.images[1:])
     load_compiled_flavor(tree, flavor, "linux")
+    cpu = arguments.cpu or "max"
+    if not _CPU.fullmatch(cpu):
+        raise UsageError(f"--cpu {cpu}: is no name", "`qemu-system-x86_64 -cpu help` lists them.")
     for words in arguments.words or ():
         if not words.isprintable() or not 0 < len(words.strip()) <= _MAX_WORDS:
             raise UsageError(f"--words {words}: are no words", "Write them as a kernel takes them.")
@@ -57,10 +62,12 @@ def execute(arguments: argparse.Namespace) -> int:
             if status != 0:
                 return status
             kernels.append(_kernel(text, variant, flavor))
-        mine, peer, *variants = measure_kernels(kernels, initramfs=initramfs, cmdline=_CMDLINE)
+        mine, peer, *variants = measure_kernels(
+            kernels, initramfs=initramfs, cmdline=_CMDLINE, cpu=cpu
+        )
     if arguments.json is not None:
-        write_file(arguments.json, guest_json(mine, peer, variants).encode())
-    print(guest_table(mine, peer), end="")
+        write_file(arguments.json, guest_json(mine, peer, variants, cpu).encode())
+    print(guest_table(mine, peer, cpu), end="")
     if variants:
         print(variants_table(mine, variants), end="")
     check_guest(mine, peer)

@@ -14,12 +14,13 @@ _NAME = 18
 _CELL = 11
 
 
-def guest_table(ours: Measured, peer: Measured) -> str:
+def guest_table(ours: Measured, peer: Measured, cpu: str) -> str:
     """Give what each thing takes on both kernels, at most 80 columns wide."""
     lines = [
         "instructions for doing each once, executed under deterministic emulation",
         f"ours: {ours.kernel.name}, {ours.kernel.version}",
         f"Debian: {peer.kernel.version}",
+        f"CPU {cpu}",
         "",
         f"{'':<{_NAME}}{'Debian':>{_CELL}}{'ours':>{_CELL}}{'ratio':>{_CELL}}",
     ]
@@ -67,9 +68,10 @@ def _percent(ratio: float) -> str:
     return f"{(ratio - 1) * 100:+.1f}"
 
 
-def guest_json(ours: Measured, peer: Measured, variants: Sequence[Measured]) -> str:
+def guest_json(ours: Measured, peer: Measured, variants: Sequence[Measured], cpu: str) -> str:
     """Give everything that was measured, as JSON ending with a newline."""
     value = {
+        "cpu": cpu,
         "ours": _facts(ours),
         "peer": _facts(peer),
         "ratios": {bench: ours.ratio(peer, bench) for bench in BENCHES},

@@ -91,7 +91,7 @@ def test_kernels_that_defend_themselves_otherwise_are_not_compared() -> None:
     assert unlike(other, debian) == ["l1tf", "meltdown"]
     with pytest.raises(SproutError, match="defends itself otherwise than Debian: l1tf, meltdown"):
         check_guest(other, debian)
-    text = guest_table(other, debian)
+    text = guest_table(other, debian, "max")
     assert "of 2 the kernels say otherwise of 2" in text
     assert "  l1tf, Debian: no such file\n" in text
 
@@ -99,10 +99,10 @@ def test_kernels_that_defend_themselves_otherwise_are_not_compared() -> None:
 def test_reports_of_large_figures_fit() -> None:
     debian, ours = sample("Debian", 123_456_789), sample("ours" * 9, 99_456_789)
     variants = [sample("INIT_ON_ALLOC_DEFAULT_ON=n " * 5, 9_456_789, tcp=199_456_789)]
-    text = guest_table(ours, debian) + variants_table(ours, variants)
+    text = guest_table(ours, debian, "Skylake-Server") + variants_table(ours, variants)
     assert max(map(len, text.splitlines())) <= 80
     assert "+951.7" in text and "-50.1" in text
-    value = json.loads(guest_json(ours, debian, variants))
+    value = json.loads(guest_json(ours, debian, variants, "max"))
     assert value["geometric_mean"] == pytest.approx(0.8056)
     assert value["variants"][0]["figures"]["tcp"] == {"times": 10, "instructions": 199_456_789}
 
@@ -129,6 +129,8 @@ def test_wrong_use(sprout: Sprout) -> None:
         (("zone", "--variant", "A=y"), "--variant"),
         (("guest", "--variant", "nonsense"), "nonsense sets no option"),
         (("guest", "--words", " "), "--words"),
+        (("guest", "--cpu", "max,+x"), "--cpu max,+x: is no name"),
+        (("zone", "--cpu", "max"), "--cpu"),
     ):
         assert_one_error(sprout("cost", *words), what, status=2)
     assert_one_error(sprout("cost", "guest", "xen"), "is a flavor of xen")
