@@ -14,7 +14,7 @@ from pathlib import Path
 from sprout.base.errors import SproutError
 from sprout.base.files import sha256_file
 from sprout.base.run import Output, run
-from sprout.kernel.sources import VERSION, AptOrigin, Pin, SourceUnavailable
+from sprout.kernel.sources import VERSION, AptOrigin, Pin, SourceUnavailable, in_series
 
 STRICT = (
     "-o",
@@ -46,22 +46,29 @@ def newest(origin: AptOrigin, source: str) -> Pin:
     Raises SproutError when they know none, or have no SHA-256 for it.
     """
     output = run(["apt-cache", *STRICT, "show", "--no-all-versions", origin.package])
-    if output.status != 0:
-        raise SourceUnavailable(
-            f"{origin.name}: the package lists know no {origin.package}",
-            "Run `sudo apt-get update`, or add an archive that has it.",
-        )
     fields = dict(
         line.split(": ", 1)
         for line in output.stdout.decode(errors="replace").split("\n\n")[0].splitlines()
         if ": " in line and not line.startswith(" ")
     )
+    # A name that no package has is a regular expression to apt (apt-get(8)): linux-source-6.1 finds
+    # linux-source-6.12.
+    if output.status != 0 or fields.get("Package") != origin.package:
+        raise SourceUnavailable(
+            f"{origin.name}: the package lists know no {origin.package}",
+            "Run `sudo apt-get update`, or add an archive that has it.",
+        )
     version = fields.get("Version", "")
     upstream = VERSION.match(version)
     if upstream is None or "SHA256" not in fields or "Filename" not in fields:
         raise SproutError(
             f"{origin.name}: {origin.package} has no version or SHA-256 in the package lists",
             "Run `sudo apt-get update`.",
+        )
+    if not in_series(upstream[0], origin.series):
+        raise SourceUnavailable(
+            f"{origin.name}: {origin.package} is {upstream[0]}, which is not of {origin.series}",
+            "Name the package of that series, or mend `series`.",
         )
     file = Path(fields["Filename"]).name
     sha256 = fields["SHA256"]

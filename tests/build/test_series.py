@@ -25,7 +25,9 @@ _OLDER = {"zone": "zone-6-1", "host": "host-6-1"}
 
 def has_older() -> bool:
     """Tell whether this machine's distribution has Linux 6.1 as a source."""
-    return run(["apt-cache", "show", "linux-source-6.1"]).status == 0
+    # Not by apt's status: it takes what is no name for a pattern, and finds linux-source-6.12.
+    shown = run(["apt-cache", "show", "linux-source-6.1"]).stdout.decode()
+    return "Package: linux-source-6.1\n" in shown
 
 
 def configured(tree: Path, name: str, work: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import re
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,30 @@ def test_newest_package_is_locked_and_unpacked(archive: Archive, tmp_path: Path)
     assert (pin.version, pin.upstream) == ("6.12.10-1", "6.12.10")
     assert "SUBLEVEL = 10" in (store.tree(pin.sha256) / "Makefile").read_text()
     assert load_lock(archive.tree) == (pin,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        # To apt a name that no package has is a regular expression.
+        (
+            'package = "linux-source-6.12"',
+            'package = "linux-source-6.1"',
+            "know no linux-source-6.1",
+        ),
+        ('series = "6.12"', 'series = "6.1"', "is 6.12.9, which is not of 6.1"),
+    ],
+)
+def test_package_of_another_series_is_not_taken(
+    archive: Archive, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    archive.publish("6.12.9-1")
+    assert archive.update() == 0
+    sources = archive.tree / "kernels/sources.toml"
+    sources.write_text(sources.read_text().replace(old, new))
+    with pytest.raises(SproutError, match=re.escape(said)):
+        resolve(archive.tree, Store(tmp_path / "store"), archive.source(), locked=False)
+    assert load_lock(archive.tree) == ()
 
 
 def test_altered_package_is_refused(archive: Archive, tmp_path: Path) -> None:
