@@ -21,8 +21,8 @@ def build(tree: Tree, targets: Sequence[str], settings: Settings) -> int:
     """
     graph = load_graph(tree, settings)
     names = list(targets) or [name for name in graph.steps if name.endswith("-disk")]
-    steps = graph.select(names)
-    if all(step.is_current() for step in steps):
+    names = [name for name in names if not all(s.is_current() for s in graph.select([name]))]
+    if not names:
         return 0
     script = tree.root / "SConstruct"
     if not script.is_file():

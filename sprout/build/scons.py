@@ -59,10 +59,12 @@ def define(script: dict[str, Any]) -> None:
     env.Decider("timestamp-match")
     cleaning = bool(get_option("clean"))
     for step in graph.steps.values():
+        needs = [env.Alias(need) for need in step.needs]
         if cleaning or not step.is_current():
-            _target(script, env, step, graph.cache)
+            _target(script, env, step, needs, graph.cache)
         else:
-            env.Alias(step.name)  # SCons would read and hash every file only to do nothing
+            # Of its files SCons would read and hash every one only to do nothing.
+            env.Alias(step.name, needs)
     script["Default"](*_disks(graph))
 
 
@@ -114,13 +116,17 @@ def _requested_one() -> int | None:
     return 1 if any(argument.startswith(("-j", "--jobs")) for argument in sys.argv) else None
 
 
-def _target(script: dict[str, Any], env: Any, step: Step, cache: Cache) -> None:  # noqa: ANN401
-    stamp = _literal(step.directory / STAMP)
-    made = [_literal(path) for path in step.files()]
-    needs = [_literal(step.directory.parent / need / STAMP) for need in step.needs]
+def _target(
+    script: dict[str, Any],
+    env: Any,  # noqa: ANN401 - SCons has no types
+    step: Step,
+    needs: list[Any],
+    cache: Cache,
+) -> None:
+    made = [_literal(path) for path in (step.directory / STAMP, *step.files())]
     action = env.Action(_action(step, cache), lambda *_: "")
-    key = script["Value"](step.key)
-    nodes = env.Command([stamp, *made], [key, *needs], action)
+    nodes = env.Command(made, [script["Value"](step.key)], action)
+    script["Depends"](nodes, needs)
     script["AlwaysBuild"](nodes)
     script["Precious"](nodes)
     env.Alias(step.name, nodes)

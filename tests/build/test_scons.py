@@ -61,6 +61,13 @@ def test_cleaned_tree_comes_back_from_the_cache(
     )
     assert "making it" not in text
     assert [sha256_file(path) for path in files] == digests
+    # What a target that is current was made of comes back too, and nothing else is told.
+    (tree / "build/stub/stub.efi").unlink()
+    output = sprout("--tree", tree, "build", "zone-disk", "zone-kernel")
+    assert output.stderr.decode().splitlines() == [
+        "stub: from the cache (its files were touched or removed)"
+    ]
+    assert output.stdout == b""
     # No file that two builds of a tree would write at once.
     assert not [*tree.glob(".scons*"), *tree.glob("build/.scons*")]
 
