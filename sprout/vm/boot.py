@@ -10,22 +10,20 @@ from typing import Literal
 from sprout.base.errors import SproutError
 from sprout.base.files import write_file
 from sprout.base.progress import say
-from sprout.format import ready as ready_line
 from sprout.format.ready import HostReady, Ready, ZoneReady
 from sprout.vm.accel import choose
-from sprout.vm.console import Console, Failures
+from sprout.vm.console import Console
 from sprout.vm.firmware import find_firmware, find_secure_firmware
 from sprout.vm.hypervisor import with_hypervisor
+from sprout.vm.judge import GuestJudge
 from sprout.vm.qemu import Machine, find_qemu
-from sprout.vm.refusal import Refusal, Refusals, is_complaint
-from sprout.vm.session import End, Run, Verdict, run_machine, run_until_off
+from sprout.vm.refusal import Refusal
+from sprout.vm.session import End, Run, run_machine, run_until_off
 from sprout.vm.timeline import Timeline, timeline
 
 _MACHINE_TYPE = "q35"
 _LINES_BEFORE = 12
 _LINES_AFTER = 40
-_MAX_ZONES = 64
-_PROGRAM_DONE = "exited with status 0"
 _REFUSED_HINTS = {
     "firmware": "Sign it with a key in db that dbx does not revoke; `sprout verify` tells more.",
     "stub": "Build the image again from sources that hold the fixes asked for, and sign that.",
@@ -110,7 +108,7 @@ def boot(
         machine = replace(
             machine, firmware=replace(firmware, nvram_template=secure, nvram_format="raw")
         )
-    lines, guest = Console(console), _Guest(until, is_host=hypervisor is not None)
+    lines, guest = Console(console), GuestJudge(until, is_host=hypervisor is not None)
     try:
         run = run_machine(qemu, machine, console=lines, judge=guest.judge, timeout_s=timeout_s)
     finally:
@@ -177,49 +175,7 @@ def _written(log: Path | None, lines: Console) -> Path | None:
     return log
 
 
-class _Guest:
-    """Judges the console's lines; remembers the readiness line, or what went wrong and where."""
-
-    def __init__(self, until: Literal["ready", "exit"], *, is_host: bool) -> None:
-        self.until = until
-        self.ready: Ready | HostReady | None = None
-        self.ready_s = 0.0
-        self.zones: dict[str, ZoneReady] = {}
-        self.refusal: Refusal | None = None
-        self.told: str | None = None
-        self.failed_line: str | None = None
-        self._is_host = is_host
-        self._refusals, self._failures = Refusals(), Failures()
-
-    def judge(self, line: str, seconds: float) -> Verdict | None:
-        """Give the verdict on one line that came `seconds` after QEMU was started."""
-        found = self._readiness(line) if self.ready is None else None
-        if found is not None:
-            self.ready, self.ready_s, self.told = found, seconds, None
-            return Verdict(End.REACHED) if self.until == "ready" else None
-        if self.ready is not None and line.endswith(_PROGRAM_DONE):
-            return None
-        self.refusal = self._refusals.see(line)
-        why = self.refusal.text() if self.refusal is not None else self._failures.see(line)
-        if why is None and self._is_host:
-            why = ready_line.unread_zone(line)
-        if why is None:
-            return None
-        if self.told is None or self.refusal is not None:
-            self.told, self.failed_line = why, line
-        # Of the stub: the boot manager's next line tells whether it refused or failed.
-        return None if is_complaint(line) else Verdict(End.FAILED, self.told)
-
-    def _readiness(self, line: str) -> Ready | HostReady | None:
-        if not self._is_host:
-            return ready_line.parse(line)
-        zone = ready_line.parse_zone(line)
-        if zone is not None and len(self.zones) < _MAX_ZONES:
-            self.zones.setdefault(zone.zone, zone)
-        return ready_line.parse_host(line)
-
-
-def _what_happened(run: Run, guest: _Guest, timeout_s: float) -> str:
+def _what_happened(run: Run, guest: GuestJudge, timeout_s: float) -> str:
     stage = "before it was ready" if guest.ready is None else "after it was ready"
     return {
         End.REACHED: "the machine ended",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sprout.vm.boot import BootError, RefusedError
+from sprout.vm.judge import GuestJudge
 from sprout.vm.refusal import Refusal, Refusals, is_complaint
 
 PLACE = "from PciRoot(0x0)/Pci(0x2,0x0)"
@@ -29,6 +30,18 @@ def test_stub_refuses() -> None:
     assert told(*lines) == [Refusal("stub", "Boot0001", reason)]
     assert is_complaint(BELOW)
     assert not is_complaint(LOADING)
+
+
+@pytest.mark.parametrize("later", ["BdsDxe: load", LOADING, "Kernel panic - not syncing: x"])
+def test_what_comes_later_does_not_undo_a_refusal(later: str) -> None:
+    judge = GuestJudge("ready", is_host=False)
+    verdicts = [judge.judge(line, 1.0) for line in (STARTING, BELOW)]
+    refused = judge.judge(NOT_STARTED + "Security Violation", 1.0)
+    assert verdicts == [None, None]
+    assert refused is not None
+    assert judge.judge(later, 1.0) is None
+    assert judge.refusal is not None
+    assert judge.refusal.text() == refused.text == judge.told
 
 
 @pytest.mark.parametrize(
