@@ -38,7 +38,8 @@ class GuestJudge:
             return Verdict(End.REACHED) if self.until == "ready" else None
         if self.ready is not None and line.endswith(_PROGRAM_DONE):
             return None
-        self.refusal = self._refusals.see(line)
+        if self.ready is None:  # afterwards the console is the guest's, which can say anything
+            self.refusal = self._refusals.see(line)
         why = self.refusal.text() if self.refusal is not None else self._failures.see(line)
         if why is None and self._is_host:
             why = ready_line.unread_zone(line)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
+from sprout.format import ready
 from sprout.vm.boot import BootError, RefusedError
 from sprout.vm.judge import GuestJudge
 from sprout.vm.refusal import Refusal, Refusals, is_complaint
@@ -42,6 +45,18 @@ def test_what_comes_later_does_not_undo_a_refusal(later: str) -> None:
     assert judge.judge(later, 1.0) is None
     assert judge.refusal is not None
     assert judge.refusal.text() == refused.text == judge.told
+
+
+@pytest.mark.parametrize("until", ["ready", "exit"])
+def test_guest_that_is_ready_was_not_refused(until: Literal["ready", "exit"]) -> None:
+    judge = GuestJudge(until, is_host=False)
+    numbers = " ".join(f"{name}=7" for name in ready.FIELDS)
+    is_ready = f"{ready.PREFIX} v={ready.VERSION} {numbers}"
+    told_by_guest = NOT_LOADED.replace("Boot0001", "Boot0002") + "Access Denied"
+    verdicts = [judge.judge(line, 1.0) for line in (STARTING, is_ready, told_by_guest)]
+    assert (verdicts[1] is not None) == (until == "ready")
+    assert judge.ready is not None
+    assert judge.refusal is None
 
 
 @pytest.mark.parametrize(
