@@ -139,6 +139,14 @@ def test_blocks_end_where_runs_go_on(unpack: Path) -> None:
     assert output.stdout == data
 
 
+@pytest.mark.parametrize("start", [b"aaaaa", b"ababab", b"abcdabcd", b"abcabcab"])
+def test_pattern_at_the_start_reads_nothing_before_it(unpack: Path, start: bytes) -> None:
+    data = start + b"ZYXWVUTSRQPONM987"
+    output = ask(unpack, pack(data, 9), len(data))
+    assert output.status == 0, output.stderr.decode()
+    assert output.stdout == data
+
+
 @pytest.mark.parametrize("size", [1, 5, 12, 13, 63, 64, 65, _ENOUGH, _ENOUGH + 1])
 def test_small_outputs(unpack: Path, size: int) -> None:
     data = (b"abcdefgh" * size)[:size]
@@ -155,8 +163,12 @@ def test_small_outputs(unpack: Path, size: int) -> None:
         _sequence(b"x" * 2500, 3, 600),
         _sequence(b"x" * 2500, 0, 500),
         _sequence(b"x" * 2500, 2501, 500),
+        _sequence(b"x" * (3000 - 541 - 4), 8, 4) + _sequence(b"x" * 269, 8, 273),
     ],
-    ids=["match too long", "literals too long", "run too long", "no distance", "before the start"],
+    ids=[
+        *("match too long", "literals too long", "run too long", "no distance"),
+        *("before the start", "lengths of a byte each"),
+    ],
 )
 def test_sequence_that_leaves_the_output_is_refused(unpack: Path, sequence: bytes) -> None:
     output = ask(unpack, _block(sequence, last=b"last bytes"), 3000)
