@@ -156,8 +156,8 @@ def test_sections_that_the_kernel_named_itself_are_kept(program: Path, tmp_path:
 
 def test_more_sections_than_a_header_can_count(program: Path, tmp_path: Path) -> None:
     """Their numbers stand in a section of their own (ELF, "Extended section numbering")."""
-    many = 70_000
-    parts = [f'.section .text.f{i},"ax"\n.globl f{i}\nf{i}: ret\n' for i in range(many)]
+    many = 65_300
+    parts = [f'.section .text.f{i},"ax"\nf{i}: ret\n' for i in range(many)]
     parts.append(f".text\ncall f{many - 1}\ncall f3\n")
     path = assemble(tmp_path, "".join(parts))
     output = drop(program, path)
@@ -170,7 +170,6 @@ def test_more_sections_than_a_header_can_count(program: Path, tmp_path: Path) ->
             if section.name.startswith(".text.") and section["sh_size"]
         ]
         assert left == [".text.f3", f".text.f{many - 1}"]
-    check(["ld", "-r", "-o", tmp_path / "again.o", path], "")
     check(["ld", "-e", "0", "-o", tmp_path / "whole", path], "")
 
 
