@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -197,7 +198,7 @@ def test_hostile_archive_is_one_line(sprout: Sprout, tmp_path: Path) -> None:
 def test_compressed_archive_is_not_decompressed(sprout: Sprout, tmp_path: Path) -> None:
     """A bomb of 1 GiB in 1 MiB: what it holds is nobody's."""
     path = tmp_path / "x.tar.gz"
-    check(["sh", "-c", f"head -c 1G /dev/zero | gzip -1 > {path}"], "gzip")
+    path.write_bytes(gzip.compress(bytes(16 << 20)) * 64)
     key = tmp_path / "release.crt"
     key.write_bytes(RELEASE.certificate.public_bytes(Encoding.PEM))
     output = sprout("verify", path, "--key", key)
