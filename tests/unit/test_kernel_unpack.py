@@ -8,11 +8,10 @@ import struct
 from pathlib import Path
 
 import pytest
+from kernel_patches import brought_file
 
 from sprout.base.run import Output, check, run
 
-_ROOT = Path(__file__).resolve().parents[2]
-_PATCH = _ROOT / "kernels" / "patches" / "lz4-unpack-kernel.patch"
 _MAGIC = bytes.fromhex("02214c18")
 _BLOCK = 8 << 20
 _ENOUGH = 1024  # bytes that an output has to have before the short way is taken
@@ -22,11 +21,8 @@ _ENOUGH = 1024  # bytes that an output has to have before the short way is taken
 def unpack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Take the header out of the patch and compile it with a program around it."""
     work = tmp_path_factory.mktemp("unpack")
-    text = _PATCH.read_text()
-    start = text.index("@@ ", text.index("+++ b/lib/lz4/lz4_kernel.h"))
-    added = text[start:].splitlines()[1:]
-    assert all(line.startswith("+") for line in added)
-    (work / "lz4_kernel.h").write_text("".join(f"{line[1:]}\n" for line in added))
+    header = brought_file("lz4-unpack-kernel.patch", "lib/lz4/lz4_kernel.h")
+    (work / "lz4_kernel.h").write_text(header)
     shutil.copyfile(Path(__file__).parent / "kernel" / "unpack.c", work / "unpack.c")
     binary = work / "unpack"
     flags = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
+from kernel_patches import brought_file
 
 from sprout.base.run import Output, check, run
 
-_ROOT = Path(__file__).resolve().parents[2]
-_PATCH = _ROOT / "kernels" / "patches" / "drop-unreached-code.patch"
 _SOURCE = Path(__file__).parent / "kernel" / "unreached.c"
 _FLAGS = (
     "-O1",
@@ -22,6 +21,8 @@ _FLAGS = (
     "-fno-inline",
     "-fno-asynchronous-unwind-tables",
     "-fcf-protection=none",
+    "-ffunction-sections",
+    "-fdata-sections",
 )
 _DEAD = {
     ".text.dead_leaf",
@@ -37,31 +38,15 @@ _DEAD = {
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Take the program out of the patch."""
-    text = _PATCH.read_text()
-    start = text.index("@@ ", text.index("+++ b/scripts/drop-unreached.py"))
-    added = [line for line in text[start:].split("\n--- ")[0].splitlines()[1:] if line]
-    assert all(line.startswith("+") for line in added)
     path = tmp_path_factory.mktemp("unreached") / "drop-unreached.py"
-    path.write_text("".join(f"{line[1:]}\n" for line in added))
+    path.write_text(brought_file("drop-unreached-code.patch", "scripts/drop-unreached.py"))
     return path
 
 
 @pytest.fixture
 def linked(tmp_path: Path) -> Path:
     """The small kernel as one relocatable object."""
-    check(
-        [
-            "gcc",
-            *_FLAGS,
-            "-ffunction-sections",
-            "-fdata-sections",
-            "-c",
-            "-o",
-            tmp_path / "a.o",
-            _SOURCE,
-        ],
-        "",
-    )
+    check(["gcc", *_FLAGS, "-c", "-o", tmp_path / "a.o", _SOURCE], "")
     check(["ld", "-r", "-o", tmp_path / "whole.o", tmp_path / "a.o"], "")
     return tmp_path / "whole.o"
 
