@@ -2,104 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import stat
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from spinning_machine import IMAGE, spinning, spinning_initramfs
 
-from sprout.base.run import started
-from sprout.initramfs.assemble import write_headers
-from sprout.initramfs.compile import compile_program
-from sprout.initramfs.cpio import Entry, write_cpio
-
-_GUESTS = Path(__file__).resolve().parent / "entry_guest"
-_WAIT_S = 90.0
 # Models of which Meltdown is known, and Zen 3, which has no such flaw but SRSO.
 _FLAWED, _ZEN3 = "Skylake-Server", "EPYC-Milan"
-_PROMPT = b"(qemu) "
-# The kernel's half, its image, and what each CPU enters it through (Documentation/arch/x86/x86_64).
-_KERNEL = 0xFFFF_8000_0000_0000
-_IMAGE = 0xFFFF_FFFF_8000_0000
+# What each CPU enters the kernel through (Documentation/arch/x86/x86_64/mm.rst).
 _ENTRY_AREA = range(0xFFFF_FE00_0000_0000, 0xFFFF_FE80_0000_0000)
 _LARGE = 2 << 20
 
 
-class Spinning:
-    """A machine that runs one program for ever, and QEMU's monitor to look into it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._process = process
-        self._log = log
-
-    def console(self) -> str:
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
-
-    def wait_for(self, words: str) -> None:
-        end = time.monotonic() + _WAIT_S
-        while words not in self.console():
-            assert time.monotonic() < end and self._process.poll() is None, self.console()
-            time.sleep(0.1)
-
-    def ask(self, command: str) -> str:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{command}\n".encode())
-        self._process.stdin.flush()
-        said = b""
-        while not said.endswith(_PROMPT):
-            said += os.read(self._process.stdout.fileno(), 1 << 16)
-            assert self._process.poll() is None, said
-        return said.decode(errors="replace")
-
-    def stop_in_program(self) -> None:
-        """Halt the machine while the program runs, and not an interrupt's handler."""
-        for _ in range(50):
-            self.ask("stop")
-            if re.search(r"CPL=3", self.ask("info registers")):
-                return
-            self.ask("cont")
-            time.sleep(0.05)
-        raise AssertionError("the program never runs")
-
-    def pages(self) -> list[tuple[int, str]]:
-        """Give the pages of the kernel's half that the current tables map: address, flags."""
-        found = re.findall(r"([0-9a-f]{16}): [0-9a-f]{16} (\S{9,})", self.ask("info tlb"))
-        pages = [(int(address, 16), flags) for address, flags in found]
-        return [(address, flags) for address, flags in pages if address >= _KERNEL]
-
-
-@contextlib.contextmanager
-def spinning(cpu: str, words: str, kernel: Path, initramfs: Path, log: Path) -> Iterator[Spinning]:
-    arguments: list[str | Path] = ["qemu-system-x86_64", "-machine", "q35", "-cpu", cpu]
-    arguments += ["-accel", "tcg", "-m", "256", "-nodefaults", "-no-user-config"]
-    arguments += ["-display", "none", "-serial", f"file:{log}", "-monitor", "stdio"]
-    arguments += ["-kernel", kernel, "-initrd", initramfs]
-    arguments += ["-append", f"console=ttyS0 panic=-1 {words}"]
-    with started(arguments, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        machine = Spinning(process, log)
-        machine.wait_for("spinning")
-        machine.ask("info status")
-        yield machine
-
-
 @pytest.fixture(scope="module")
 def initramfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    work = tmp_path_factory.mktemp("entry")
-    write_headers(work)
-    compile_program([_GUESTS / "spin.c"], work / "spin", base=_GUESTS, include=work)
-    entries = [
-        Entry("dev", stat.S_IFDIR | 0o755),
-        Entry("dev/console", stat.S_IFCHR | 0o600, major=5, minor=1),
-        Entry("init", stat.S_IFREG | 0o755, (work / "spin").read_bytes()),
-    ]
-    path = work / "spin.cpio"
-    path.write_bytes(write_cpio(entries, epoch=1))
-    return path
+    return spinning_initramfs(tmp_path_factory.mktemp("entry"))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +34,7 @@ def entry_pages(places: dict[str, int]) -> set[int]:
 
 
 def in_image(pages: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    return [(address, flags) for address, flags in pages if address >= _IMAGE]
+    return [(address, flags) for address, flags in pages if address >= IMAGE]
 
 
 @pytest.mark.parametrize("cpu", [_FLAWED, _ZEN3])
@@ -136,7 +53,7 @@ def test_program_sees_the_pages_of_the_entry_code_and_no_more(
             # the kernel knows the same address in a large page.
             assert not set(flags) & set("PWUXG")
         # Beside them what a CPU enters the kernel through, and the page with its TSS.
-        others = [address for address, _ in pages if address < _IMAGE]
+        others = [address for address, _ in pages if address < IMAGE]
         assert len([address for address in others if address not in _ENTRY_AREA]) == 1
 
 
