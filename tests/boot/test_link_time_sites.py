@@ -1,7 +1,8 @@
-"""Returns and sealed functions that are written when the kernel is linked."""
+"""Returns, sealed functions and lists that are written when the kernel is linked."""
 
 from __future__ import annotations
 
+import itertools
 import struct
 from pathlib import Path
 
@@ -80,6 +81,18 @@ def test_no_jump_to_the_thunk_is_left(kernel: Kernel) -> None:
             left.append(start + at)
         at = text.find(_JUMP, at + 1)
     assert left == []
+
+
+def test_sites_of_a_static_call_are_together(kernel: Kernel) -> None:
+    """The kernel looks for a key's sites from the first on, and ends at another key's."""
+    start, end = (kernel.places[f"__{which}_static_call_sites"] for which in ("start", "stop"))
+    keys = []
+    for at in range(start, end, 8):
+        (offset,) = struct.unpack("<i", kernel.read(at + 4, 4))
+        keys.append((at + 4 + offset) & ~3)  # two flags
+    assert len(keys) > 500
+    runs = [key for key, _ in itertools.groupby(keys)]
+    assert len(runs) == len(set(runs)) < len(keys)
 
 
 @pytest.mark.parametrize(

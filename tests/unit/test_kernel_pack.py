@@ -108,6 +108,16 @@ def test_distance_of_65535_is_taken_and_more_is_not(packer: Path) -> None:
         assert any(match >= 100 for _, match in sequences(packed)) == found
 
 
+@pytest.mark.parametrize(("match", "taken"), [(6, False), (8, True)])
+def test_no_match_starts_within_the_last_bytes(packer: Path, match: int, *, taken: bool) -> None:
+    numbers = random.Random(8)  # noqa: S311
+    word = numbers.randbytes(match)
+    data = word + numbers.randbytes(30) + word + numbers.randbytes(_LAST_LITERALS)
+    packed = pack(packer, data)
+    assert unpacked(packed) == data
+    assert any(length for _, length in sequences(packed)) == taken
+
+
 def test_blocks_end_as_the_format_wants_and_runs_are_one_match(packer: Path) -> None:
     data = bytes(_BLOCK + 1000) + code_like(4, 100) + b"\xcc" * 5000
     packed = pack(packer, data)

@@ -14,7 +14,8 @@ from sprout.base.run import Output, check, run
 
 _MAGIC = bytes.fromhex("02214c18")
 _BLOCK = 8 << 20
-_ENOUGH = 1024  # bytes that an output has to have before the short way is taken
+_OUTPUT = 10_000  # bytes, of what is refused
+_ENOUGH = 4096  # bytes that an output has to have before the short way is taken
 
 
 @pytest.fixture(scope="module")
@@ -151,15 +152,32 @@ def test_small_outputs(unpack: Path, size: int) -> None:
     assert output.stdout == data
 
 
+def _row(data: bytearray) -> bytes:
+    """Give a sequence with the longest lengths of a byte each, and append what it stands for."""
+    return _grow(data, random.Random(len(data)).randbytes(15 + 254), 8, 4 + 15 + 254)  # noqa: S311
+
+
+@pytest.mark.parametrize("before", range(0, 542, 30))
+def test_last_sequence_is_never_taken_for_one_of_a_row(unpack: Path, before: int) -> None:
+    """It has no match, and what follows it is no offset."""
+    data = bytearray()
+    sequences = [_grow(data, b"x" * (200 + before), 8, 4)]
+    while len(data) < 2 * _ENOUGH:
+        sequences.append(_row(data))
+    output = ask(unpack, _block(*sequences, last=b"last bytes"), len(data) + 10)
+    assert output.status == 0, output.stderr.decode()
+    assert output.stdout == data + b"last bytes"
+
+
 @pytest.mark.parametrize(
     "sequence",
     [
-        _sequence(b"x" * 2000, 8, 100)[:-1] + b"\xff" * 100 + b"\0",
-        _sequence(b"x" * 3001, 8, 4),
-        _sequence(b"x" * 2500, 3, 600),
-        _sequence(b"x" * 2500, 0, 500),
-        _sequence(b"x" * 2500, 2501, 500),
-        _sequence(b"x" * (3000 - 541 - 4), 8, 4) + _sequence(b"x" * 269, 8, 273),
+        _sequence(b"x" * _ENOUGH, 8, 100)[:-1] + b"\xff" * 100 + b"\0",
+        _sequence(b"x" * (_OUTPUT + 1), 8, 4),
+        _sequence(b"x" * (_OUTPUT - 500), 3, 600),
+        _sequence(b"x" * (_OUTPUT - 500), 0, 500),
+        _sequence(b"x" * (_OUTPUT - 500), _OUTPUT - 499, 500),
+        _sequence(b"x" * (_OUTPUT - 541 - 4), 8, 4) + _sequence(b"x" * 269, 8, 273),
     ],
     ids=[
         *("match too long", "literals too long", "run too long", "no distance"),
@@ -167,5 +185,5 @@ def test_small_outputs(unpack: Path, size: int) -> None:
     ],
 )
 def test_sequence_that_leaves_the_output_is_refused(unpack: Path, sequence: bytes) -> None:
-    output = ask(unpack, _block(sequence, last=b"last bytes"), 3000)
+    output = ask(unpack, _block(sequence, last=b"last bytes"), _OUTPUT)
     assert output.status == 3, output.stderr.decode()
