@@ -41,9 +41,14 @@ class Spinning:
             time.sleep(0.1)
 
     def ask(self, command: str) -> str:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
         self._process.stdin.write(f"{command}\n".encode())
         self._process.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> str:
+        """Give what the monitor says until it prompts: once to begin with, and for each command."""
+        assert self._process.stdout is not None
         said = b""
         while not said.endswith(_PROMPT):
             said += os.read(self._process.stdout.fileno(), 1 << 16)
@@ -100,7 +105,7 @@ def spinning(
     with started(arguments, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         machine = Spinning(process, log)
         machine.wait_for("spinning")
-        machine.ask("info status")
+        machine.answer()
         yield machine
 
 
