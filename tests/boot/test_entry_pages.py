@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from spinning_machine import IMAGE, spinning, spinning_initramfs
+from spinning_machine import IMAGE, spinning, spinning_initramfs, symbols_of
 
 # Models of which Meltdown is known, and Zen 3, which has no such flaw but SRSO.
 _FLAWED, _ZEN3 = "Skylake-Server", "EPYC-Milan"
@@ -22,8 +22,7 @@ def initramfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def places(zone_kernel: Path) -> dict[str, int]:
     """Where the kernel's symbols lie without KASLR."""
-    lines = (zone_kernel.parent / "System.map").read_text().splitlines()
-    return {line.split()[2]: int(line.split()[0], 16) for line in lines}
+    return symbols_of(zone_kernel)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
-from spinning_machine import spinning, spinning_initramfs
+from spinning_machine import spinning, spinning_initramfs, symbols_of
 
 _PLAIN = bytes.fromhex("c3cccccccc")
 _TRAMPOLINE = bytes.fromhex("0fb9cc")  # ud1, behind the jump of a static call's trampoline
@@ -23,8 +23,7 @@ class Kernel:
 
     def __init__(self, image: Path) -> None:
         self.image = image
-        lines = (image.parent / "System.map").read_text().splitlines()
-        self.places = {line.split()[2]: int(line.split()[0], 16) for line in lines}
+        self.places = symbols_of(image)
         with (image.parent / "vmlinux").open("rb") as file:
             self._segments = [
                 (segment["p_vaddr"], segment.data())

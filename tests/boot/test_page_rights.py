@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from spinning_machine import IMAGE, KERNEL, spinning, spinning_initramfs
+from spinning_machine import IMAGE, KERNEL, spinning, spinning_initramfs, symbols_of
 
 # Without Meltdown, and so with one set of tables for the program and the kernel.
 _CPU = "EPYC-Milan"
@@ -17,8 +17,7 @@ _LOADED_AT = IMAGE - _DIRECT.start  # what is at an address of the image, in the
 
 @pytest.fixture(scope="module")
 def symbols(zone_kernel: Path) -> dict[str, int]:
-    lines = (zone_kernel.parent / "System.map").read_text().splitlines()
-    return {line.split()[2]: int(line.split()[0], 16) for line in lines}
+    return symbols_of(zone_kernel)
 
 
 @pytest.fixture(scope="module")

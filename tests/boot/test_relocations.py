@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
-from spinning_machine import IMAGE, spinning, spinning_initramfs
+from spinning_machine import IMAGE, spinning, spinning_initramfs, symbols_of
 
 from sprout.base.run import check
 from sprout.vm.firmware import find_firmware
@@ -86,8 +86,7 @@ def kernel(zone_kernel: Path, tmp_path_factory: pytest.TempPathFactory) -> Reloc
     inverse, at = _distances(table, at)
     narrow, at = _distances(table, at)
     assert at == size
-    lines = (zone_kernel.parent / "System.map").read_text().splitlines()
-    symbols = {line.split()[2]: int(line.split()[0], 16) for line in lines}
+    symbols = symbols_of(zone_kernel)
     rodata = symbols["__start_rodata"], symbols["__start_ro_after_init"]
     segments = [(start, data + bytes(-len(data) % 4096)) for start, data in segments]
     return Relocatable(zone_kernel, rodata, offsets, segments, wide, inverse, narrow)

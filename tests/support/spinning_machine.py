@@ -109,6 +109,12 @@ def spinning(
         yield machine
 
 
+def symbols_of(image: Path) -> dict[str, int]:
+    """Give where the symbols of a built kernel lie without KASLR, from the map beside its image."""
+    lines = (image.parent / "System.map").read_text().splitlines()
+    return {line.split()[2]: int(line.split()[0], 16) for line in lines}
+
+
 def spinning_initramfs(work: Path) -> Path:
     """Make the initramfs with that program in the directory `work`."""
     write_headers(work)
