@@ -52,12 +52,13 @@ def built_twice(
     """
     with _place(keep) as place:
         first, second = place / "first", place / "the/second/place"
+        # Both before the first build: who edits the tree meanwhile changes neither.
         _copy(root, first)
+        _copy(root, second)
         count = job_count(jobs)
         ordinary = {name: text for name, text in os.environ.items() if not _is_ours(name)}
         say("building for the first time")
         _build(first, commands, [], ordinary, count)
-        _copy(root, second)
         others = {
             "LC_ALL": "C.UTF-8" if os.environ.get("LC_ALL") == "C" else "C",
             "LANG": "C",

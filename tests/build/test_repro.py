@@ -12,6 +12,7 @@ from commands import Sprout, assert_one_error
 
 from sprout.base.errors import SproutError
 from sprout.base.run import check
+from sprout.build import twice
 from sprout.build.twice import _elsewhere, built_twice
 
 # What the two builds see of their machine, each kind in a file of its own.
@@ -85,6 +86,21 @@ def test_wrong_use(sprout: Sprout, tmp_path: Path) -> None:
     assert_one_error(sprout("repro", "nothing"), "nothing: no such image or target", status=2)
     output = sprout("repro", "zone", "--keep", tmp_path)
     assert_one_error(output, "is there already")
+
+
+def test_edit_meanwhile_is_no_difference(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who goes on working while a kernel compiles twice compares what was there when it began."""
+    edited = tree / "images.toml"
+    before = edited.read_text()
+
+    def edit(side: Path, *_: object) -> None:
+        edited.write_text(f"# {side}\n")
+
+    monkeypatch.setattr(twice, "_build", edit)
+    with built_twice(tree, [["build", "stub"]], keep=None, jobs=None) as pair:
+        assert edited.read_text() != before
+        for build in (pair.first, pair.second):
+            assert (build.parent / "images.toml").read_text() == before
 
 
 def test_build_that_fails_is_no_difference(tree: Path) -> None:
