@@ -139,7 +139,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = ["-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror"]
     flags += ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
     includes = [f"-I{path}" for path in (MOCK, root, directory)]
-    sources = [HERE / "stub_fuzz.c", MOCK / "mock.c", MOCK / "images.c", *stub]
+    sources = [HERE / "stub_fuzz.c", *sorted(MOCK.glob("mock*.c")), MOCK / "images.c", *stub]
     check(
         ["clang", *flags, *includes, *sources, "-o", program],
         "Mend the C that does not compile.",
