@@ -1,10 +1,8 @@
-"""What a hostile registry tries, against a TLS server: one clear line, and nothing left behind."""
+"""What is wrong with an artifact, its signatures or the target: one clear line, nothing left."""
 
 from __future__ import annotations
 
 import json
-import re
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +19,8 @@ from oci_content import (
     signer,
     spoil,
 )
-from oci_server import Handler, Server, serving
+from oci_refused import refused
+from oci_server import Handler, serving
 
 from sprout.oci import cosign
 from sprout.oci.definition import Definition, FileRow
@@ -33,24 +32,11 @@ from sprout.oci.strict_json import write_json
 
 RELEASE, STRANGER = signer("release"), signer("stranger")
 _SIZES = {"a": 400, "b": 300}
-QUICK = ("--timeout", "2", "--attempts", "2")
 
 
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
     return RELEASE.write(tmp_path / "release.pub")
-
-
-def refused(
-    sprout: Sprout, server: Server, key: Path, *parts: str, reference: str | None = None
-) -> None:
-    """Pull, which has to fail with one error line with these parts, and leave nothing."""
-    target = key.parent / "out"
-    words = ("--key", key, "-o", target, "--ca", server.authority, *QUICK)
-    before = sorted(key.parent.rglob("*"))
-    output = sprout("pull", reference or server.reference, *words, "--arch", "amd64")
-    assert_one_error(output, *parts)
-    assert sorted(key.parent.rglob("*")) == before
 
 
 def test_good_one_is_taken(sprout: Sprout, tmp_path: Path, key: Path) -> None:
@@ -229,107 +215,6 @@ def test_other_digest_than_asked(sprout: Sprout, tmp_path: Path, key: Path) -> N
         refused(sprout, server, key, f"not {made.index.digest}", reference=by_digest)
 
 
-def _always(act: Callable[[Handler], None], part: str = "/v2/") -> Callable[[Handler], bool]:
-    def trick(handler: Handler) -> bool:
-        if part not in handler.path:
-            return False
-        act(handler)
-        return True
-
-    return trick
-
-
-def _hang(handler: Handler) -> None:
-    threading.Event().wait(6)
-    handler.close_connection = True
-
-
-def _cut(handler: Handler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "10000")
-    handler.end_headers()
-    handler.wfile.write(b"image" * 100)
-    handler.close_connection = True
-
-
-@pytest.mark.parametrize(
-    ("act", "part", "words"),
-    [
-        (_hang, "/v2/", "no answer: "),
-        (lambda handler: handler.answer(500), "/v2/", "answered 500"),
-        (lambda handler: handler.answer(500), "/blobs/", "answered 500"),
-        (
-            lambda handler: handler.answer(302, Location=handler.path),
-            "/v2/",
-            "redirects more than 5",
-        ),
-        (
-            lambda handler: handler.answer(307, Location="http://127.0.0.1:9/x"),
-            "/blobs/",
-            "leads to another scheme, http",
-        ),
-        (
-            lambda handler: handler.answer(307, Location="file:///etc/passwd"),
-            "/v2/",
-            "the request failed: ",
-        ),
-    ],
-    ids=["hangs", "500", "500 for blobs", "redirect loop", "redirect to http", "redirect to file"],
-)
-def test_bad_answers(
-    sprout: Sprout,
-    tmp_path: Path,
-    key: Path,
-    *,
-    act: Callable[[Handler], None],
-    part: str,
-    words: str,
-) -> None:
-    content, _ = signed_artifact(RELEASE)
-    with serving(content, tmp_path) as server:
-        server.tricks.append(_always(act, part))
-        refused(sprout, server, key, words)
-
-
-def test_closed_in_mid_blob(sprout: Sprout, tmp_path: Path, key: Path) -> None:
-    """What came is kept beside the target for the next try, which then succeeds."""
-    content, made = signed_artifact(RELEASE)
-    target = tmp_path / "out"
-    with serving(content, tmp_path) as server:
-        server.tricks.append(_always(_cut, made.files["kernel/image"].digest))
-        words = ("--key", key, "-o", target, "--ca", server.authority, "--arch", "amd64")
-        output = sprout("pull", server.reference, *words, *QUICK)
-        assert_one_error(output, "the registry broke off")
-        assert not target.exists()
-        server.tricks.clear()
-        assert sprout("pull", server.reference, *words).status == 0
-    assert (target / "kernel/image").read_bytes() == FILES["kernel/image"]
-
-
-def test_busy_registry_is_asked_again(sprout: Sprout, tmp_path: Path, key: Path) -> None:
-    content, _ = signed_artifact(RELEASE)
-    left = [429, 503, 502]
-
-    def busy(handler: Handler) -> bool:
-        if not left:
-            return False
-        handler.answer(left.pop(), Retry_After="0")
-        return True
-
-    with serving(content, tmp_path) as server:
-        server.tricks.append(busy)
-        words = ("--key", key, "-o", tmp_path / "out", "--ca", server.authority)
-        output = sprout("pull", server.reference, *words, "--arch", "amd64")
-        assert output.status == 0, output.stderr.decode()
-        assert left == []
-
-
-def test_certificate_of_another_host(sprout: Sprout, tmp_path: Path, key: Path) -> None:
-    content, _ = signed_artifact(RELEASE)
-    with serving(content, tmp_path, "DNS:other.example") as server:
-        refused(sprout, server, key, "its certificate is not accepted", "mismatch")
-
-
 def test_wrong_use(sprout: Sprout, tmp_path: Path, key: Path) -> None:
     pull = ("pull", "registry.example/kernels/zone:1")
     assert_one_error(sprout(*pull, "-o", tmp_path / "out"), "--key", status=2)
@@ -365,124 +250,6 @@ def test_scratch_of_others_is_not_used(sprout: Sprout, tmp_path: Path, key: Path
         scratch.chmod(0o777)
         assert_one_error(sprout("pull", server.reference, *words), "others decide what is in it")
     assert not (tmp_path / "out").exists()
-
-
-def test_credentials_stay_with_the_registry(
-    sprout: Sprout, tmp_path: Path, key: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Where a registry wants an upload to be sent elsewhere, elsewhere sees no password."""
-    seen: list[str | None] = []
-
-    def elsewhere(handler: Handler) -> bool:
-        seen.append(handler.headers.get("Authorization"))
-        handler.answer(401, WWW_Authenticate='Basic realm="x"')
-        return True
-
-    content, _ = signed_artifact(RELEASE)
-    rows = (FileRow("file", "kernel", "text/plain"),)
-    pack(tmp_path / "layout", [Definition("k", "", "a/b", {}, rows)], {"amd64": {"kernel": b"x"}})
-    with (
-        serving(content, tmp_path) as server,
-        serving(Content(), tmp_path_factory.mktemp("other"), "IP:127.0.0.1") as other,
-    ):
-        both = tmp_path / "both.crt"
-        both.write_bytes(server.authority.read_bytes() + other.authority.read_bytes())
-        other.tricks.append(elsewhere)
-
-        def sent_away(handler: Handler) -> bool:
-            if "Authorization" not in handler.headers:
-                handler.answer(401, WWW_Authenticate='Basic realm="x"')
-            elif handler.command == "POST":
-                handler.answer(202, Location=f"https://{other.host}/up")
-            else:
-                return False
-            return True
-
-        server.tricks.append(sent_away)
-        login = {"auths": {server.host: {"auth": "dXNlcjp3b3Jk"}}}
-        (tmp_path / "config.json").write_bytes(write_json(login))
-        env = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
-        words = ("push", tmp_path / "layout", f"{server.host}/a:1", "--unsigned", "--ca", both)
-        assert_one_error(sprout(*words, *QUICK, env=env), "answered 401")
-    assert seen
-    assert set(seen) == {None}
-
-
-def test_credentials_do_not_follow_a_redirect(
-    sprout: Sprout, tmp_path: Path, key: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Where a blob lies elsewhere, whoever has it asks for a password in vain."""
-    content, made = signed_artifact(RELEASE)
-    seen: list[str | None] = []
-
-    def asking(handler: Handler) -> bool:
-        seen.append(handler.headers.get("Authorization"))
-        realm = f'Bearer realm="https://{handler.headers["Host"]}/token",service="s"'
-        handler.answer(401, b"{}", WWW_Authenticate=realm)
-        return True
-
-    with (
-        serving(content, tmp_path) as server,
-        serving(Content(), tmp_path_factory.mktemp("other"), "IP:127.0.0.1") as other,
-    ):
-        both = tmp_path / "both.crt"
-        both.write_bytes(server.authority.read_bytes() + other.authority.read_bytes())
-        other.tricks.append(asking)
-
-        def sent_away(handler: Handler) -> bool:
-            if "Authorization" not in handler.headers:
-                handler.answer(401, WWW_Authenticate='Basic realm="x"')
-                return True
-            if made.files["kernel/image"].digest in handler.path:
-                handler.answer(307, Location=f"https://{other.host}/blob")
-                return True
-            return False
-
-        server.tricks.append(sent_away)
-        login = {"auths": {server.host: {"auth": "dXNlcjp3b3Jk"}}}
-        (tmp_path / "config.json").write_bytes(write_json(login))
-        env = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
-        words = ("pull", server.reference, "--key", key, "-o", tmp_path / "out", "--ca", both)
-        output = sprout(*words, "--arch", "amd64", *QUICK, env=env)
-        assert_one_error(output, "answered 401")
-    assert seen
-    assert set(seen) == {None}
-    assert not (tmp_path / "out").exists()
-
-
-def test_nothing_of_a_redirect_is_read(sprout: Sprout, tmp_path: Path, key: Path) -> None:
-    content, made = signed_artifact(RELEASE)
-
-    def long_redirect(handler: Handler) -> bool:
-        if made.files["kernel/image"].digest not in handler.path or "again" in handler.path:
-            return False
-        handler.answer(302, bytes(64 << 20), Location=f"{handler.path}?again")
-        return True
-
-    with serving(content, tmp_path) as server:
-        server.tricks.append(long_redirect)
-        words = ("--key", key, "-o", tmp_path / "out", "--ca", server.authority)
-        output = sprout("pull", server.reference, *words, "--arch", "amd64")
-    assert output.status == 0, output.stderr.decode()
-    (memory,) = re.findall(r"peak memory: ([0-9]+) MiB", output.stdout.decode())
-    assert int(memory) < 96
-
-
-@pytest.mark.parametrize("place", ["https://[/x", f"https://{'a' * 70}.example/x"])
-def test_redirect_to_what_is_no_address(
-    sprout: Sprout, tmp_path: Path, key: Path, place: str
-) -> None:
-    content, made = signed_artifact(RELEASE)
-
-    def lost(handler: Handler) -> bool:
-        if made.files["kernel/image"].digest not in handler.path:
-            return False
-        handler.answer(302, Location=place)
-        return True
-
-    with serving(content, tmp_path) as server:
-        server.tricks.append(lost)
-        refused(sprout, server, key, "127.0.0.1")
 
 
 def test_suffix_of_a_layout_is_part_of_a_tag(sprout: Sprout, tmp_path: Path) -> None:
