@@ -145,8 +145,9 @@ def _build(
     for command in commands:
         words = [*before, sys.executable, "-m", "sprout", "--tree", str(side / "tree"), *command]
         words += ["--jobs", str(jobs)]
+        # What the builds print is not what was asked for: that is what they are compared to.
         with started(
-            words, cwd=side, env={**environment, **more}, stdout=None, stderr=None
+            words, cwd=side, env={**environment, **more}, stdout=sys.stderr.fileno(), stderr=None
         ) as process:
             status = process.wait()
         if status != 0:

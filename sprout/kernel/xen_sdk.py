@@ -48,13 +48,18 @@ def collect_sdk(tools: Path, scratch: Path) -> dict[str, bytes]:
 
 
 def _headers(top: Path) -> dict[str, bytes]:
-    """Give the headers below `top`; those of the hypervisor's interface are links into its tree."""
+    """Give the headers below `top`; those of the hypervisor's interface are links into its tree.
+
+    A generated one names the program that wrote it, and so where it was built: that is left out.
+    """
+    place = os.fsencode(top) + b"/../../"
     found = {}
     for directory, _names, files in os.walk(top, followlinks=True):
         for name in files:
             if name.endswith(".h"):
                 path = Path(directory) / name
-                found[f"{INCLUDE}/{path.relative_to(top)}"] = read_bounded(path, _MAX_BYTES)
+                data = read_bounded(path, _MAX_BYTES)
+                found[f"{INCLUDE}/{path.relative_to(top)}"] = data.replace(place, b"")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -72,6 +73,14 @@ def test_tools_are_all_there_and_of_the_same_interface() -> None:
     assert any("/libxenctrl.so.4." in name for name in contents)
     for data in contents.values():
         assert str(cache_root()).encode() not in data
+
+
+def test_no_header_or_archive_says_where_it_was_built() -> None:
+    with tarfile.open(built("xen-tools", "sdk.tar")) as tar:
+        contents = {m.name: taken.read() for m in tar.getmembers() if (taken := tar.extractfile(m))}
+    assert b"xen/tools/gen-cpuid.py" in contents["include/xen/lib/x86/cpuid-autogen.h"]
+    for name, data in contents.items():
+        assert not re.search(rb"/kernel-[0-9]+-", data), name
 
 
 def test_tools_find_every_library_and_symbol(tmp_path: Path) -> None:
