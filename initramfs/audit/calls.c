@@ -153,12 +153,12 @@ static int type_as_plain(void)
     return error;
 }
 
-static int unprivileged_bpf(void) { return in_child(bpf_as_plain, true); }
-static int unprivileged_userns(void) { return in_child(user_namespace_as_plain, true); }
-static int unprivileged_log(void) { return in_child(log_as_plain, true); }
-static int unprivileged_attach(void) { return in_child(attach_as_plain, true); }
-static int unprivileged_typing(void) { return in_child(type_as_plain, true); }
-static int port_access(void) { return in_child(io_ports, false); }
+static int unprivileged_bpf(void) { return in_child(bpf_as_plain, true, NO_FAULT); }
+static int unprivileged_userns(void) { return in_child(user_namespace_as_plain, true, NO_FAULT); }
+static int unprivileged_log(void) { return in_child(log_as_plain, true, NO_FAULT); }
+static int unprivileged_attach(void) { return in_child(attach_as_plain, true, NO_FAULT); }
+static int unprivileged_typing(void) { return in_child(type_as_plain, true, NO_FAULT); }
+static int port_access(void) { return in_child(io_ports, false, NO_FAULT); }
 
 const struct act call_acts[] = {
     {"kexec", kexec},

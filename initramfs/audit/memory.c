@@ -24,7 +24,7 @@ static int store_read_only(void)
     volatile char *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (page == MAP_FAILED)
-        return 255;
+        return UNKNOWN;
     page[0] = 1;
     return 0;
 }
@@ -37,7 +37,7 @@ static int force_read_only(void)
     int error;
 
     if (page == MAP_FAILED || file < 0)
-        return 255;
+        return UNKNOWN;
     error = error_of(pwrite(file, "x", 1, (off_t)(uintptr_t)page));
     close(file);
     return error;
@@ -51,7 +51,7 @@ static int run_writable(void)
     void (*code)(void);
 
     if (page == MAP_FAILED)
-        return 255;
+        return UNKNOWN;
     page[0] = RETURN;
     memcpy(&code, &page, sizeof(code));
     code();
@@ -119,13 +119,13 @@ static int dump_core(void)
     return WCOREDUMP(status) ? 0 : EPERM;
 }
 
-static int stores(void) { return in_child(store_read_only, false); }
-static int forces(void) { return in_child(force_read_only, false); }
-static int runs(void) { return in_child(run_writable, false); }
-static int maps(void) { return in_child(map_low, true); }
-static int vsyscalls(void) { return in_child(call_vsyscall, false); }
-static int enters(void) { return in_child(enter_by_32_bits, false); }
-static int breaks(void) { return in_child(break_seccomp, false); }
+static int stores(void) { return in_child(store_read_only, false, SIGSEGV); }
+static int forces(void) { return in_child(force_read_only, false, NO_FAULT); }
+static int runs(void) { return in_child(run_writable, false, SIGSEGV); }
+static int maps(void) { return in_child(map_low, true, NO_FAULT); }
+static int vsyscalls(void) { return in_child(call_vsyscall, false, SIGSEGV); }
+static int enters(void) { return in_child(enter_by_32_bits, false, SIGSEGV); }
+static int breaks(void) { return in_child(break_seccomp, false, SIGKILL); }
 
 const struct act memory_acts[] = {
     {"write-read-only-page", stores},

@@ -65,8 +65,8 @@ def load_compiled_flavor(tree: Tree, name: str, kind: str) -> Flavor:
     flavor = load_flavor(tree.root, name)
     if flavor.kind != kind:
         raise SproutError(
-            f"{flavor.path}: is a flavor of {flavor.kind}, but images.toml wants one of {kind}",
-            f'Name another flavor there, or write kind = "{kind}" here.',
+            f"{flavor.path}: is a flavor of {flavor.kind}, and one of {kind} is wanted",
+            f'Name another flavor, or write kind = "{kind}" here.',
         )
     flavor.check_waivers(datetime.datetime.now(datetime.UTC).date())
     return flavor

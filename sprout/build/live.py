@@ -27,18 +27,23 @@ def targets(flavor: str) -> list[str]:
     return ["stub", f"{flavor}-kernel", "zone-initramfs"]
 
 
-def attempt(graph: Graph, flavor: str, accel: str) -> tuple[str, ...]:
+def attempt(
+    graph: Graph, flavor: str, accel: str, *, as_init: bool | None = None
+) -> tuple[str, ...]:
     """Boot the built kernel `flavor` by UEFI and give the lines of its console.
 
     The zone's init runs the program of initramfs/audit.toml, and ends the machine after it; where a
-    kernel cannot run that init (a host's) the program is init itself. `accel` is one of
-    `sprout.vm.accel.CHOICES`. Raises SproutError when the machine does not get there.
+    kernel cannot run that init (a host's), or `as_init` says so, the program is init itself.
+    `accel` is one of `sprout.vm.accel.CHOICES`. Raises SproutError when the machine does not get
+    there.
     """
     tree = graph.tree
     with tempfile.TemporaryDirectory(prefix=scratch_prefix("live"), dir=tree.build) as name:
         work = Path(name)
         kernel = graph.steps[f"{flavor}-kernel"].directory
-        by_zone = _ZONES_NEED in read_bounded(kernel / "config", _MAX_CONFIG_BYTES)
+        if as_init is None:
+            as_init = _ZONES_NEED not in read_bounded(kernel / "config", _MAX_CONFIG_BYTES)
+        by_zone = not as_init
         definition = _PROGRAM if by_zone else _AS_INIT
         program = work / "program.cpio"
         assemble(tree.root / "initramfs" / f"{definition}.toml", program, epoch=tree.epoch)

@@ -3,7 +3,9 @@
 The flavor is built first where it is not. The rules, in kernels/rules.toml, are those of the Kernel
 Self Protection Project and of the public kernel-hardening-checker. What a flavor does not keep has
 to be waived in kernels/waivers.toml, with a reason and an end date. A rule that is broken without
-that, and a waiver that is not needed, end with exit status 1: what was reached is kept.
+that, and a waiver that is not needed, end with exit status 1: what was reached is kept. So does a
+word in the command line of an image or a zone of that flavor that takes back what is configured:
+kernels/words.toml lists such words.
 
 With --live the kernel is booted in QEMU, and a program in it attempts what it should refuse: to
 read the kernel's memory, to load a module, to run data, and so on. What happens has to be what is
@@ -20,13 +22,15 @@ import argparse
 import datetime
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from sprout.base.errors import SproutError, UsageError
 from sprout.base.files import read_bounded
 from sprout.build import live
 from sprout.build.driver import build
 from sprout.build.graph import Graph, load_graph
 from sprout.build.kernel_steps import load_compiled_flavor
+from sprout.build.tree import Tree
 from sprout.cli.audit_surface import audit_surface
 from sprout.cli.build import add_settings, settings
 from sprout.cli.where import chosen_tree
@@ -41,6 +45,7 @@ from sprout.kernel.rules import (
     load_rules,
     read_configuration,
 )
+from sprout.kernel.words import lines_of, load_words
 from sprout.vm.accel import CHOICES
 
 _MAX_CONFIG_BYTES = 4 << 20
@@ -67,11 +72,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print the verdicts; raises SproutError when one of them is not as it has to be."""
+    if sum((arguments.live, arguments.surface, arguments.failing)) > 1:
+        raise UsageError(
+            "--live, --surface and --failing are three lists", "Ask for one after the other."
+        )
     tree, flavor = chosen_tree(arguments), arguments.flavor
     load_compiled_flavor(tree, flavor, "linux")
-    rules = load_rules(tree.root)
-    waivers = load_rule_waivers(tree.root, rules).get(flavor, {})
+    rules, words = load_rules(tree.root), load_words(tree.root)
+    today = datetime.datetime.now(datetime.UTC).date()
+    waivers = load_rule_waivers(tree.root, rules, today).get(flavor, {})
     target = f"{flavor}-kernel"
+    if target not in load_graph(tree, settings(arguments)).steps:
+        raise SproutError(
+            f"images.toml: no image or zone has the flavor {flavor}",
+            f'Add one with flavor = "{flavor}": what no image needs is not built.',
+        )
     wanted = live.targets(flavor) if arguments.live else [target]
     status = build(tree, wanted, settings(arguments))
     if status != 0:
@@ -86,7 +101,6 @@ def execute(arguments: argparse.Namespace) -> int:
     config = read_configuration(text, facts["version"])
     if arguments.live:
         return _live(arguments, graph, config)
-    today = datetime.datetime.now(datetime.UTC).date()
     judged = audit(rules, waivers, config, today)
     if arguments.json:
         print(json.dumps(_facts(flavor, facts["version"], judged), indent=2))
@@ -94,7 +108,22 @@ def execute(arguments: argparse.Namespace) -> int:
         print("\n".join(_lines(judged, failing=arguments.failing)))
         print(_summary(flavor, facts["version"], judged))
     check_audit(judged, flavor)
+    if taken_back := lines_of(_cmdlines(tree, flavor), words):
+        raise SproutError(
+            f"images.toml: {'; '.join(taken_back)}: takes back what {flavor} is built with",
+            "Take it out of the command line; kernels/words.toml lists such words.",
+        )
     return 0
+
+
+def _cmdlines(tree: Tree, flavor: str) -> Iterator[tuple[str, str]]:
+    """Give the command lines that a flavor is booted with, each after where it stands."""
+    for image in tree.images.values():
+        if image.flavor == flavor:
+            yield f"images.{image.name}.cmdline", image.cmdline
+        for zone in image.host.zones if image.host else ():
+            if zone.flavor == flavor:
+                yield f"zones.{zone.name}.cmdline", zone.cmdline
 
 
 def _live(arguments: argparse.Namespace, graph: Graph, config: Configuration) -> int:
@@ -114,12 +143,17 @@ def _live(arguments: argparse.Namespace, graph: Graph, config: Configuration) ->
 
 
 def _summary(flavor: str, version: str, judged: Sequence[Judged]) -> str:
-    broken = [row for row in judged if not row.holds]
-    waived = sum(row.waiver is not None for row in broken)
-    return (
-        f"{flavor}, Linux {version}: {len(judged) - len(broken)} of {len(judged)} rules are kept, "
-        f"{len(broken)} are not, {waived} of them with leave"
-    )
+    """Count the rules of the public checker, and our own by themselves."""
+    lines = [f"{flavor}, Linux {version}"]
+    for whose, is_own in (("the public checker's", False), ("our own", True)):
+        rows = [row for row in judged if row.rule.is_own is is_own]
+        broken = [row for row in rows if not row.holds]
+        waived = sum(row.waiver is not None for row in broken)
+        lines.append(
+            f"  of {len(rows)} rules, {whose}: {len(rows) - len(broken)} are kept, {len(broken)} "
+            f"are not, {waived} with leave"
+        )
+    return "\n".join(lines)
 
 
 def _lines(judged: Sequence[Judged], *, failing: bool) -> list[str]:
@@ -147,6 +181,7 @@ def _facts(flavor: str, version: str, judged: Sequence[Judged]) -> dict[str, obj
             {
                 "rule": row.rule.text,
                 "topic": row.rule.topic,
+                "own": row.rule.is_own,
                 "reason": row.rule.reason,
                 "kept": row.holds,
                 "waiver": None

@@ -6,19 +6,15 @@ import json
 from pathlib import Path
 
 from sprout.base.errors import SproutError
-from sprout.base.files import read_bounded
 from sprout.build.cache import cache_root
 from sprout.cost.peers_surface import debian_surface
-from sprout.kernel.modules import read_modules
 from sprout.kernel.surface import (
     BUDGETS,
     Surface,
     SurfaceBudget,
-    executable_sections,
+    count_built,
     load_surface_budget,
 )
-
-_MAX_VMLINUX_BYTES = 1 << 30
 
 
 def audit_surface(root: Path, flavor: str, kernel: Path, release: str, *, as_json: bool) -> int:
@@ -27,12 +23,8 @@ def audit_surface(root: Path, flavor: str, kernel: Path, release: str, *, as_jso
     Raises SproutError when one of them is above the flavor's budget.
     """
     budget = load_surface_budget(root, flavor)
-    vmlinux = kernel / "vmlinux"
-    modules = read_modules(kernel / "modules.tar")
-    counted = [sum(executable_sections(data, name).values()) for name, data in modules.items()]
-    sections = executable_sections(read_bounded(vmlinux, _MAX_VMLINUX_BYTES), vmlinux)
-    ours = Surface(sections, sum(counted), len(counted))
-    sizes = {"image": (kernel / "image").stat().st_size, "vmlinux": vmlinux.stat().st_size}
+    ours = count_built(kernel)
+    sizes = {name: (kernel / name).stat().st_size for name in ("image", "vmlinux")}
     name, debian = debian_surface(release, cache_root() / "peers")
     if as_json:
         rows = {flavor: vars(ours), name: vars(debian)}

@@ -48,7 +48,7 @@ ACTS = {
     "unprivileged-user-namespace": "USER_NS=n",
     "unprivileged-kernel-log": "SECURITY_DMESG_RESTRICT=y",
     "attach-to-sibling": "SECURITY_YAMA=y",
-    "type-into-terminal": "LEGACY_TIOCSTI=n",
+    "type-into-terminal": "LEGACY_TIOCSTI=n & LEGACY_TIOCSTI=there | UNIX98_PTYS=n",
     "io-uring": "IO_URING=n",
     "userfaultfd": "USERFAULTFD=n",
     "modify-ldt": "MODIFY_LDT_SYSCALL=n",

@@ -19,8 +19,9 @@ from sprout.base.table import Table, load_table
 
 _KNOWN = re.compile(r"^(?:CONFIG_(\w+)=(.*)|# CONFIG_(\w+) is not set)$", re.MULTILINE)
 _CONDITION = re.compile(
-    r"([A-Z0-9][A-Za-z0-9_]{0,99})=(y|n|max|there|[0-9]{1,12}|0x[0-9a-f]{1,16})"
+    r"([A-Z0-9][A-Za-z0-9_]{0,99})=(y|n|max|there|absent|[0-9]{1,12}|0x[0-9a-f]{1,16})"
 )
+_LONGEST = datetime.timedelta(days=550)
 _VERSION = re.compile(r"VERSION>=([0-9]{1,3}(?:\.[0-9]{1,4}){1,3})")
 
 
@@ -49,6 +50,8 @@ class Condition:
                 return value in (None, "n")
             case "there":
                 return value is not None
+            case "absent":
+                return value is None
             case "max":
                 return config.values.get(f"{self.option}_MAX") in (None, value)
             case _:
@@ -57,12 +60,16 @@ class Condition:
 
 @dataclass(frozen=True)
 class Rule:
-    """Alternatives, one of which has to hold with all its conditions; where it is from, and why."""
+    """Alternatives, one of which has to hold with all its conditions; its topic, and why.
+
+    One that `is_own` is this project's, and not counted with those of the public checker.
+    """
 
     topic: str
     reason: str
     text: str
     alternatives: tuple[tuple[Condition, ...], ...]
+    is_own: bool
 
     @property
     def name(self) -> str:
@@ -111,9 +118,10 @@ def load_rules(tree: Path) -> tuple[Rule, ...]:
     table = load_table(tree / "kernels" / "rules.toml")
     rules: dict[str, Rule] = {}
     for group in table.tables("group"):
-        topic, reason = group.text("topic"), group.text("reason")
+        topic, reason = group.text("topic"), _reason(group)
+        is_own = group.flag("own", default=False)
         for text in group.texts("rules"):
-            rule = Rule(topic, reason, text, _alternatives(group, text))
+            rule = Rule(topic, reason, text, _alternatives(group, text), is_own)
             if rules.setdefault(rule.name, rule) is not rule:
                 raise group.error("rules", f"{rule.name} is there twice", "Keep one of the two.")
         group.finish()
@@ -150,20 +158,35 @@ def _condition(text: str) -> Condition:
     return Condition(match[1], match[2])
 
 
-def load_rule_waivers(tree: Path, rules: tuple[Rule, ...]) -> dict[str, dict[str, RuleWaiver]]:
+def _reason(table: Table) -> str:
+    reason = table.text("reason").strip()
+    if not reason.isprintable() or not reason:
+        raise table.error("reason", "is no line of text", "Say why in one line.")
+    return reason
+
+
+def load_rule_waivers(
+    tree: Path, rules: tuple[Rule, ...], today: datetime.date
+) -> dict[str, dict[str, RuleWaiver]]:
     """Read the waivers: by flavor, then by the rule's name.
 
-    Raises SproutError naming the field that is malformed, a rule that is unknown, or one that a
-    flavor has two waivers for.
+    Raises SproutError naming the field that is malformed, a rule or flavor that is unknown, an end
+    that is years away, or a rule that a flavor has two waivers for.
     """
     table = load_table(tree / "kernels" / "waivers.toml")
     names = {rule.name for rule in rules}
+    known = {path.stem for path in (tree / "kernels" / "flavors").glob("*.toml")}
     found: dict[str, dict[str, RuleWaiver]] = {}
     for entry in table.tables("waiver"):
-        waiver = RuleWaiver(entry.text("reason"), entry.date("until"))
+        waiver = RuleWaiver(_reason(entry), entry.date("until"))
+        if waiver.until - today > _LONGEST:
+            hint = f"Leave is for {_LONGEST.days} days at most; renew it while its reason holds."
+            raise entry.error("until", f"{waiver.until} is too far away", hint)
         flavors, waived = entry.texts("flavors"), entry.texts("rules")
         entry.finish()
         for flavor in flavors:
+            if flavor not in known:
+                raise entry.error("flavors", f"there is no flavor {flavor}", "Take it out.")
             for name in waived:
                 if name not in names:
                     raise entry.error("rules", f"there is no rule {name}", "Take it out.")
@@ -179,9 +202,14 @@ def audit(
     config: Configuration,
     today: datetime.date,
 ) -> list[Judged]:
-    """Judge a configuration by every rule; a waiver that has ended is none."""
-    valid = {name: row for name, row in waivers.items() if row.until >= today}
-    return [Judged(rule, rule.holds(config), valid.get(rule.name)) for rule in rules]
+    """Judge a configuration by every rule; a waiver that has ended is no leave to break one."""
+    judged = []
+    for rule in rules:
+        holds, waiver = rule.holds(config), waivers.get(rule.name)
+        if waiver is not None and waiver.until < today and not holds:
+            waiver = None
+        judged.append(Judged(rule, holds, waiver))
+    return judged
 
 
 def check_audit(judged: list[Judged], flavor: str) -> None:

@@ -19,8 +19,10 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
 from sprout.base.errors import SproutError
+from sprout.base.files import read_bounded
 from sprout.base.run import check
 from sprout.base.table import load_table
+from sprout.kernel.modules import read_modules
 
 BUDGETS = Path("ci/surface.toml")
 _MAX_VMLINUX_BYTES = 1 << 30
@@ -58,6 +60,18 @@ def executable_sections(data: bytes, where: object) -> dict[str, int]:
             f"{where}: is no ELF file: {error}", "Build or fetch it again."
         ) from error
     return found
+
+
+def count_built(kernel: Path) -> Surface:
+    """Count a kernel as it was built into the directory `kernel`, its modules with it.
+
+    Raises SproutError where a file of it cannot be read.
+    """
+    vmlinux = kernel / "vmlinux"
+    modules = read_modules(kernel / "modules.tar")
+    counted = [sum(executable_sections(data, name).values()) for name, data in modules.items()]
+    sections = executable_sections(read_bounded(vmlinux, _MAX_VMLINUX_BYTES), vmlinux)
+    return Surface(sections, sum(counted), len(counted))
 
 
 def extract_vmlinux(image: bytes, where: object) -> bytes:

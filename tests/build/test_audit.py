@@ -8,20 +8,23 @@ from pathlib import Path
 import pytest
 from commands import Sprout, assert_one_error
 
-LIMITS = {"zone": 40, "host": 55}
+# What was reached; wanted are at most 40 and 55.
+BROKEN = {"zone": 33, "host": 32}
 
 
-@pytest.mark.parametrize("flavor", LIMITS)
+@pytest.mark.parametrize("flavor", BROKEN)
 def test_kernel_keeps_the_rules(sprout: Sprout, flavor: str) -> None:
     output = sprout("audit", flavor, "--json")
     assert output.status == 0, output.stderr.decode()
     rows = json.loads(output.stdout)["rules"]
     broken = [row for row in rows if not row["kept"]]
-    assert len(broken) <= LIMITS[flavor]
+    assert len(broken) == BROKEN[flavor]
+    assert not any(row["own"] for row in broken)
     assert all(row["waiver"] for row in broken)
     text = sprout("audit", flavor).stdout.decode().splitlines()
-    assert f"{len(broken)} are not, {len(broken)} of them with leave" in text[-1]
-    assert all(len(line) <= 80 for line in text[:-1])
+    assert f"{len(broken)} are not, {len(broken)} with leave" in text[-2]
+    assert "our own: 19 are kept, 0 are not" in text[-1]
+    assert all(len(line) <= 80 for line in text)
     failing = sprout("audit", flavor, "--failing").stdout.decode()
     assert failing.count("\n  broken  ") == len(broken)
 
@@ -38,6 +41,22 @@ def test_rule_that_is_broken_is_named(tree: Path, sprout: Sprout) -> None:
     assert_one_error(output, "zone keeps SYN_COOKIES=y, and has leave not to")
 
 
+def test_command_line_that_takes_back_is_named(tree: Path, sprout: Sprout) -> None:
+    images = tree / "images.toml"
+    images.write_text(images.read_text().replace("console=ttyS0 quiet", "quiet nokaslr pti=off"))
+    output = sprout("--tree", tree, "audit", "zone", "--failing")
+    assert_one_error(
+        output, "images.zone.cmdline: nokaslr; images.zone.cmdline: pti=off: takes back"
+    )
+    assert sprout("--tree", tree, "audit", "host").status == 0
+
+
+def test_one_list_at_a_time(sprout: Sprout) -> None:
+    output = sprout("audit", "zone", "--live", "--surface")
+    assert_one_error(output, "three lists", status=2)
+
+
 def test_no_such_flavor(sprout: Sprout) -> None:
     assert_one_error(sprout("audit", "zoe"), "there is no flavor zoe")
     assert_one_error(sprout("audit", "xen"), "is a flavor of xen")
+    assert_one_error(sprout("audit", "modular"), "images.toml: no image or zone has the flavor")

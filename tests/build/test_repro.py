@@ -88,6 +88,25 @@ def test_wrong_use(sprout: Sprout, tmp_path: Path) -> None:
     assert_one_error(output, "is there already")
 
 
+def test_second_build_has_other_settings(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[dict[str, str], int]] = []
+
+    def build(
+        _side: Path, _commands: object, _before: object, environment: dict[str, str], jobs: int
+    ) -> None:
+        seen.append((environment, jobs))
+
+    monkeypatch.setattr(twice, "_build", build)
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("SPROUT_CACHE", "here")
+    with built_twice(tree, [["build", "stub"]], keep=None, jobs=2):
+        (first, jobs), (second, other_jobs) = seen
+    assert (jobs, other_jobs) == (2, 3)
+    for name in ("LC_ALL", "TZ", "USER", "LOGNAME", "HOME"):
+        assert first.get(name) != second[name], name
+    assert "SPROUT_CACHE" not in first | second
+
+
 def test_edit_meanwhile_is_no_difference(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who goes on working while a kernel compiles twice compares what was there when it began."""
     edited = tree / "images.toml"

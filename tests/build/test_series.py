@@ -71,3 +71,10 @@ def test_older_series_boots_as_the_page_says(tree: Path, sprout: Sprout) -> None
     assert facts["release"].endswith("-zone")
     table = output.stdout.decode()
     assert all(phase in table for phase in ("firmware", "stub", "kernel", "init")), table
+    # And it keeps the same rules, of which those that a boot can show are in force.
+    output = sprout("--tree", tree, "audit", "zone-6-1")
+    assert output.status == 0, output.stderr.decode()
+    output = sprout("--tree", tree, "audit", "zone-6-1", "--live", "--accel", "tcg", "--json")
+    assert output.status == 0, output.stderr.decode()
+    acts = json.loads(output.stdout)["acts"]
+    assert {row["name"] for row in acts if not row["refused"]} == {"unprivileged-user-namespace"}
