@@ -62,7 +62,10 @@ def _parts(graph: Graph, step: Step) -> Iterable[Part]:
         yield Part(step.name, __version__, kind, files=own)
     if step.name.endswith(_INITRAMFS):
         linked = assemble.linked(_definition(graph, step))
-        files = tuple(SourceFile(file.name, sha256_file(file)) for file in linked)
+        # By their paths: the libc.a of two C libraries may get in.
+        files = tuple(
+            SourceFile(str(f.absolute().relative_to("/")), sha256_file(f)) for f in linked
+        )
         yield Part(f"{step.name}-libraries", "", "library", files=files)
 
 

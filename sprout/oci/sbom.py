@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from cyclonedx.model.component import (
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
+from sprout.base.errors import SproutError
 from sprout.oci.digest import digest_of
 
 # Where the same components get the same serial number; drawn once at random.
@@ -78,7 +80,18 @@ class Part:
 
 
 def write_sbom(name: str, version: str, parts: Iterable[Part], epoch: int) -> bytes:
-    """Give the bill of the artifact `name`, whose time is `epoch` in seconds, as JSON."""
+    """Give the bill of the artifact `name`, whose time is `epoch` in seconds, as JSON.
+
+    Raises SproutError where two components would have one reference (CycloneDX, "bom-ref"): the
+    library would choose others at random.
+    """
+    parts = tuple(parts)
+    references = Counter([name, *(ref for part in parts for ref in _references(part))])
+    reference, times = references.most_common(1)[0]
+    if times > 1:
+        raise SproutError(
+            f"{name}: {times} of its parts are called {reference}", "Give each a name of its own."
+        )
     about = Component(name=name, version=version, type=ComponentType.FIRMWARE, bom_ref=name)
     bom = Bom(
         metadata=BomMetaData(component=about, timestamp=datetime.fromtimestamp(epoch, UTC)),
@@ -89,6 +102,10 @@ def write_sbom(name: str, version: str, parts: Iterable[Part], epoch: int) -> by
     # What it is in all but its serial number decides the serial number.
     bom.serial_number = uuid.uuid5(_NAMESPACE, digest_of(_json(bom)))
     return _json(bom)
+
+
+def _references(part: Part) -> list[str]:
+    return [part.name, *(f"{part.name}:{row.path}" for row in part.files)]
 
 
 def _json(bom: Bom) -> bytes:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import Sprout, assert_one_error
+from commands import ROOT, Sprout, assert_one_error
 
 from sprout.base.errors import SproutError
 from sprout.base.run import check
@@ -80,6 +80,16 @@ def test_what_is_compiled_here_is_reproducible(sprout: Sprout) -> None:
     rows = json.loads(output.stdout)  # and nothing of what the builds say
     assert all(row["same"] and len(row["sha256"]) == 64 for row in rows)
     assert {"zone-initramfs/initramfs.cpio", "stub/stub.efi"} <= {row["file"] for row in rows}
+
+
+def test_host_is_packed_the_same_twice(sprout: Sprout, tree: Path) -> None:
+    """All of it but what is compiled: evidence, too, of two C libraries and a hypervisor."""
+    digests = []
+    for root in (ROOT, tree):
+        output = sprout("--tree", root, "pack", "host")
+        assert output.status == 0, output.stderr.decode()
+        digests.append(json.loads((root / "build/host-oci/index.json").read_bytes()))
+    assert digests[0] == digests[1]
 
 
 def test_wrong_use(sprout: Sprout, tmp_path: Path) -> None:
