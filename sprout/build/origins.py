@@ -63,9 +63,8 @@ def _parts(graph: Graph, step: Step) -> Iterable[Part]:
     if step.name.endswith(_INITRAMFS):
         linked = assemble.linked(_definition(graph, step))
         # By their paths: the libc.a of two C libraries may get in.
-        files = tuple(
-            SourceFile(str(f.absolute().relative_to("/")), sha256_file(f)) for f in linked
-        )
+        names = (str(file.absolute().relative_to("/")) for file in linked)
+        files = tuple(map(SourceFile, names, map(sha256_file, linked)))
         yield Part(f"{step.name}-libraries", "", "library", files=files)
 
 

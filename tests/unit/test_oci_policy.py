@@ -114,9 +114,9 @@ def test_same_parts_same_bytes(tmp_path: Path) -> None:
 
 
 def test_two_files_of_one_name_are_refused() -> None:
-    """CycloneDX's library gives the second a reference at random, and the bill differs each time."""
+    """CycloneDX's library gives the second a random reference, and the bill differs each time."""
     files = (SourceFile("libc.a", "0" * 64), SourceFile("libc.a", "1" * 64))
-    with pytest.raises(SproutError, match="a host: 2 of its parts are called libraries:libc.a"):
+    with pytest.raises(SproutError, match=r"a host: 2 of its parts are called libraries:libc\.a"):
         write_sbom("a host", "1", [Part("libraries", "1", "library", files=files)], 0)
 
 
