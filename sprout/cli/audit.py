@@ -103,7 +103,8 @@ def execute(arguments: argparse.Namespace) -> int:
         return _live(arguments, graph, config)
     judged = audit(rules, waivers, config, today)
     if arguments.json:
-        print(json.dumps(_facts(flavor, facts["version"], judged), indent=2))
+        rows = [row for row in judged if not (arguments.failing and row.holds)]
+        print(json.dumps(_facts(flavor, facts["version"], rows), indent=2))
     else:
         print("\n".join(_lines(judged, failing=arguments.failing)))
         print(_summary(flavor, facts["version"], judged))

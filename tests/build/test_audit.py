@@ -27,6 +27,8 @@ def test_kernel_keeps_the_rules(sprout: Sprout, flavor: str) -> None:
     assert all(len(line) <= 80 for line in text)
     failing = sprout("audit", flavor, "--failing").stdout.decode()
     assert failing.count("\n  broken  ") == len(broken)
+    output = sprout("audit", flavor, "--failing", "--json")
+    assert json.loads(output.stdout)["rules"] == broken
 
 
 def test_rule_that_is_broken_is_named(tree: Path, sprout: Sprout) -> None:
