@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from commands import Sprout, assert_one_error
 from oci_content import Content, signed_artifact, signer
 from oci_refused import QUICK
-from oci_server import Handler, serving
+from oci_server import Handler, Server, serving
 
 from sprout.oci.definition import Definition, FileRow
 from sprout.oci.pack import pack
@@ -20,6 +22,27 @@ RELEASE = signer("release")
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
     return RELEASE.write(tmp_path / "release.pub")
+
+
+@contextmanager
+def two_servers(
+    content: Content, place: Path, places: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Server, Path]]:
+    """Serve `content`, and nothing elsewhere; the third is a file with both their authorities."""
+    with (
+        serving(content, place) as server,
+        serving(Content(), places.mktemp("other"), "IP:127.0.0.1") as other,
+    ):
+        both = place / "both.crt"
+        both.write_bytes(server.authority.read_bytes() + other.authority.read_bytes())
+        yield server, other, both
+
+
+def logged_in(place: Path, server: Server) -> dict[str, str]:
+    """Give the environment of somebody with a password for the server."""
+    login = {"auths": {server.host: {"auth": "dXNlcjp3b3Jk"}}}
+    (place / "config.json").write_bytes(write_json(login))
+    return {"DOCKER_CONFIG": str(place), "HOME": str(place)}
 
 
 def test_credentials_stay_with_the_registry(
@@ -36,12 +59,7 @@ def test_credentials_stay_with_the_registry(
     content, _ = signed_artifact(RELEASE)
     rows = (FileRow("file", "kernel", "text/plain"),)
     pack(tmp_path / "layout", [Definition("k", "", "a/b", {}, rows)], {"amd64": {"kernel": b"x"}})
-    with (
-        serving(content, tmp_path) as server,
-        serving(Content(), tmp_path_factory.mktemp("other"), "IP:127.0.0.1") as other,
-    ):
-        both = tmp_path / "both.crt"
-        both.write_bytes(server.authority.read_bytes() + other.authority.read_bytes())
+    with two_servers(content, tmp_path, tmp_path_factory) as (server, other, both):
         other.tricks.append(elsewhere)
 
         def sent_away(handler: Handler) -> bool:
@@ -54,9 +72,7 @@ def test_credentials_stay_with_the_registry(
             return True
 
         server.tricks.append(sent_away)
-        login = {"auths": {server.host: {"auth": "dXNlcjp3b3Jk"}}}
-        (tmp_path / "config.json").write_bytes(write_json(login))
-        env = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+        env = logged_in(tmp_path, server)
         words = ("push", tmp_path / "layout", f"{server.host}/a:1", "--unsigned", "--ca", both)
         assert_one_error(sprout(*words, *QUICK, env=env), "answered 401")
     assert seen
@@ -76,12 +92,7 @@ def test_credentials_do_not_follow_a_redirect(
         handler.answer(401, b"{}", WWW_Authenticate=realm)
         return True
 
-    with (
-        serving(content, tmp_path) as server,
-        serving(Content(), tmp_path_factory.mktemp("other"), "IP:127.0.0.1") as other,
-    ):
-        both = tmp_path / "both.crt"
-        both.write_bytes(server.authority.read_bytes() + other.authority.read_bytes())
+    with two_servers(content, tmp_path, tmp_path_factory) as (server, other, both):
         other.tricks.append(asking)
 
         def sent_away(handler: Handler) -> bool:
@@ -94,9 +105,7 @@ def test_credentials_do_not_follow_a_redirect(
             return False
 
         server.tricks.append(sent_away)
-        login = {"auths": {server.host: {"auth": "dXNlcjp3b3Jk"}}}
-        (tmp_path / "config.json").write_bytes(write_json(login))
-        env = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+        env = logged_in(tmp_path, server)
         words = ("pull", server.reference, "--key", key, "-o", tmp_path / "out", "--ca", both)
         output = sprout(*words, "--arch", "amd64", *QUICK, env=env)
         assert_one_error(output, "answered 401")
