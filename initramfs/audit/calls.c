@@ -141,11 +141,14 @@ static int type_as_plain(void)
     char path[32] = "/dev/pts/";
     int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
 
+    if (master < 0 && errno == ENOENT)
+        return ENOENT; /* there are no terminals of programs at all */
     if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0 ||
         ioctl(master, TIOCGPTN, &number) < 0 || number > 9)
         return UNKNOWN;
     path[9] = (char)('0' + number);
-    setsid();
+    if (setsid() < 0)
+        return UNKNOWN;
     terminal = open(path, O_RDWR | O_CLOEXEC);
     if (terminal < 0)
         return UNKNOWN;

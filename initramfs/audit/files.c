@@ -1,4 +1,5 @@
 /* Files and file systems that show or change the kernel's memory. */
+#define _GNU_SOURCE /* memrchr */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -95,6 +96,29 @@ static bool has_pointer(const char *text, size_t length)
     return false;
 }
 
+/* Is there one in a file? It is read to its end, whole lines at a time. */
+static bool shows_pointer(int file)
+{
+    static char text[64 << 10];
+    size_t used = 0;
+    ssize_t got;
+
+    while ((got = read(file, text + used, sizeof(text) - used)) > 0) {
+        char *end;
+
+        used += (size_t)got;
+        end = memrchr(text, '\n', used);
+        if (end == NULL && used < sizeof(text))
+            continue;
+        size_t whole = end ? (size_t)(end - text) + 1 : used;
+        if (has_pointer(text, whole))
+            return true;
+        used -= whole;
+        memmove(text, text + whole, used);
+    }
+    return has_pointer(text, used);
+}
+
 /* Looks for addresses of the kernel in what root can read. */
 static int pointers(void)
 {
@@ -103,15 +127,14 @@ static int pointers(void)
         "/proc/net/tcp",  "/proc/net/packet", "/proc/net/netlink", "/proc/self/stat",
         "/proc/self/wchan", "/proc/self/stack", "/proc/vmallocinfo", "/proc/slabinfo",
     };
-    static char text[64 << 10];
 
     for (size_t path = 0; path < sizeof(paths) / sizeof(*paths); path++) {
         int file = open(paths[path], O_RDONLY | O_CLOEXEC);
-        ssize_t length = file < 0 ? -1 : read(file, text, sizeof(text));
+        bool shows = file >= 0 && shows_pointer(file);
 
         if (file >= 0)
             close(file);
-        if (length > 0 && has_pointer(text, (size_t)length))
+        if (shows)
             return 0;
     }
     return ENOENT;

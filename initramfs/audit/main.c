@@ -99,8 +99,9 @@ int main(void)
         be_init();
     setvbuf(stdout, NULL, _IOLBF, 0);
     /* What is not there is not refused. */
-    if (access("/proc/self/stat", R_OK) < 0 || access("/sys/kernel", X_OK) < 0) {
-        puts("sprout-audit: there is no /proc or no /sys to look at");
+    if (access("/proc/self/stat", R_OK) < 0 || access("/sys/kernel", X_OK) < 0 ||
+        access("/dev/null", W_OK) < 0) {
+        puts("sprout-audit: there is no /proc, /sys or /dev to look at");
         return 1;
     }
     for (size_t table = 0; table < sizeof(tables) / sizeof(*tables); table++)

@@ -106,12 +106,11 @@ static int dump_core(void)
     int status;
     pid_t child;
 
-    if (chdir("/tmp") < 0)
+    if (chdir("/tmp") < 0 || access(".", W_OK) < 0)
         return UNKNOWN;
     child = fork();
     if (child == 0) {
-        setrlimit(RLIMIT_CORE, &all);
-        _exit(crash());
+        _exit(setrlimit(RLIMIT_CORE, &all) < 0 ? 1 : crash());
     }
     if (child < 0 || waitpid(child, &status, 0) != child || !WIFSIGNALED(status))
         return UNKNOWN;

@@ -50,7 +50,7 @@ def built_twice(
     Neither has a cache, nor ccache. The copies are gone when the block is left, unless they are to
     be kept in the directory `keep`. Raises SproutError when a build fails.
     """
-    with _place(keep) as place:
+    with _place(root, keep) as place:
         first, second = place / "first", place / "the/second/place"
         # Both before the first build: who edits the tree meanwhile changes neither.
         _copy(root, first)
@@ -74,10 +74,12 @@ def built_twice(
 
 
 @contextmanager
-def _place(keep: Path | None) -> Iterator[Path]:
+def _place(root: Path, keep: Path | None) -> Iterator[Path]:
     if keep is not None:
         if keep.exists():
             raise SproutError(f"{keep}: is there already", "Name a directory to be made.")
+        if keep.absolute().is_relative_to(root.absolute()):
+            raise SproutError(f"{keep}: lies in the tree that is copied", "Name one outside.")
         keep.mkdir(parents=True)
         yield keep.absolute()
         return

@@ -109,9 +109,10 @@ def execute(arguments: argparse.Namespace) -> int:
         print("\n".join(_lines(judged, failing=arguments.failing)))
         print(_summary(flavor, facts["version"], judged))
     check_audit(judged, flavor)
-    if taken_back := lines_of(_cmdlines(tree, flavor), words):
+    built_in = ("CONFIG_CMDLINE", config.values.get("CMDLINE", ""))
+    if taken_back := lines_of([built_in, *_cmdlines(tree, flavor)], words):
         raise SproutError(
-            f"images.toml: {'; '.join(taken_back)}: takes back what {flavor} is built with",
+            f"{'; '.join(taken_back)}: takes back what {flavor} is built with",
             "Take it out of the command line; kernels/words.toml lists such words.",
         )
     return 0
@@ -121,10 +122,10 @@ def _cmdlines(tree: Tree, flavor: str) -> Iterator[tuple[str, str]]:
     """Give the command lines that a flavor is booted with, each after where it stands."""
     for image in tree.images.values():
         if image.flavor == flavor:
-            yield f"images.{image.name}.cmdline", image.cmdline
+            yield f"images.toml: images.{image.name}.cmdline", image.cmdline
         for zone in image.host.zones if image.host else ():
             if zone.flavor == flavor:
-                yield f"zones.{zone.name}.cmdline", zone.cmdline
+                yield f"images.toml: zones.{zone.name}.cmdline", zone.cmdline
 
 
 def _live(arguments: argparse.Namespace, graph: Graph, config: Configuration) -> int:

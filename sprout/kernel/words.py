@@ -37,31 +37,34 @@ def load_words(tree: Path) -> Words:
 def weakening(cmdline: str, words: Words) -> list[str]:
     """Give the words of a command line that are forbidden, as they stand there.
 
-    What comes after `--` is for init (kernel Documentation/admin-guide/kernel-parameters.rst).
+    Words between quotes and after `--` count as well: some are read by a second parser, which knows
+    neither (Linux, arch/x86/lib/cmdline.c).
     """
-    found = []
-    for word in cmdline.split():
-        if word == "--":
-            break
-        if any(_is(word.replace('"', ""), bad) for bad in words.forbidden):
-            found.append(word)
-    return found
+    return [
+        word
+        for word in cmdline.split()
+        if any(_is(word.replace('"', ""), bad) for bad in words.forbidden)
+    ]
 
 
 def _is(word: str, bad: str) -> bool:
-    name, equals, value = word.partition("=")
-    wanted_name, wanted_equals, wanted = bad.partition("=")
+    if bad.endswith("*"):
+        return _plain(word).startswith(_plain(bad[:-1]))
+    name, _, value = word.partition("=")
+    wanted_name, _, wanted = bad.partition("=")
     if _plain(name) != _plain(wanted_name):
         return False
-    if wanted_equals and not wanted:
+    if not wanted:
         return True
-    if equals and wanted in ("0", "1"):
+    if wanted in ("0", "1"):
         return value.startswith(_NO if wanted == "0" else _YES)
-    return (equals, value) == (wanted_equals, wanted)
+    return wanted in value.split(",")
 
 
 def _plain(name: str) -> str:
-    return name.replace("-", "_")
+    """Give a name as the kernel compares it; of a sysctl it takes both separators."""
+    name = name.replace("-", "_")
+    return name.replace("/", ".") if name.startswith("sysctl") else name
 
 
 def lines_of(pairs: Iterable[tuple[str, str]], words: Words) -> list[str]:

@@ -52,7 +52,7 @@ def _headers(top: Path) -> dict[str, bytes]:
 
     A generated one names the program that wrote it, and so where it was built: that is left out.
     """
-    place = os.fsencode(top) + b"/../../"
+    place = os.fsencode(top.resolve()) + b"/../../"
     found = {}
     for directory, _names, files in os.walk(top, followlinks=True):
         for name in files:

@@ -92,13 +92,17 @@ def test_host_is_packed_the_same_twice(sprout: Sprout, tree: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_wrong_use(sprout: Sprout, tmp_path: Path) -> None:
+def test_wrong_use(sprout: Sprout, tmp_path: Path, tree: Path) -> None:
     assert_one_error(sprout("repro", "nothing"), "nothing: no such image or target", status=2)
     output = sprout("repro", "zone", "--keep", tmp_path)
     assert_one_error(output, "is there already")
+    output = sprout("--tree", tree, "repro", "zone-initramfs", "--keep", tree / "kept")
+    assert_one_error(output, "lies in the tree")
 
 
-def test_second_build_has_other_settings(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_build_has_other_settings(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[tuple[dict[str, str], int]] = []
 
     def build(
@@ -108,7 +112,7 @@ def test_second_build_has_other_settings(tree: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(twice, "_build", build)
     monkeypatch.setenv("LC_ALL", "C")
-    monkeypatch.setenv("SPROUT_CACHE", "here")
+    monkeypatch.setenv("SPROUT_CACHE", str(tmp_path / "cache"))
     with built_twice(tree, [["build", "stub"]], keep=None, jobs=2):
         (first, jobs), (second, other_jobs) = seen
     assert (jobs, other_jobs) == (2, 3)

@@ -118,6 +118,9 @@ def test_two_files_of_one_name_are_refused() -> None:
     files = (SourceFile("libc.a", "0" * 64), SourceFile("libc.a", "1" * 64))
     with pytest.raises(SproutError, match=r"a host: 2 of its parts are called libraries:libc\.a"):
         write_sbom("a host", "1", [Part("libraries", "1", "library", files=files)], 0)
+    for names in (("a", "a"), ("a host",)):
+        with pytest.raises(SproutError, match=f"2 of its parts are called {names[0]}"):
+            write_sbom("a host", "1", [Part(name, "1", "library") for name in names], 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -26,12 +26,37 @@ WORDS = load_words(ROOT)
         ("ia32_emulation=true", ["ia32_emulation=true"]),
         ("ia32_emulation=0", []),
         ("clearcpuid=smap", ["clearcpuid=smap"]),
-        ("quiet -- nokaslr", []),
+        ("quiet -- nospectre_v2", ["nospectre_v2"]),
+        ('x="a -- b" nopti', ["nopti"]),
+        ("nopti=1 norandmapsx slab_merge=1", ["nopti=1", "norandmapsx", "slab_merge=1"]),
+        ("retbleed=nosmt,off retbleed=auto,nosmt", ["retbleed=nosmt,off"]),
+        ("kvm.nx_huge_pages=never", ["kvm.nx_huge_pages=never"]),
+        ("sysctl/kernel/panic_on_oops=0", ["sysctl/kernel/panic_on_oops=0"]),
+        ("sysctl.kernel.panic_on_oops=1 sysctl.vm.swappiness=1", []),
         ("xnokaslr nokaslrx", []),
     ],
 )
 def test_words(cmdline: str, found: list[str]) -> None:
     assert weakening(cmdline, WORDS) == found
+
+
+def test_every_word_of_the_list_is_found() -> None:
+    assert len(WORDS.forbidden) == 67
+    for word in WORDS.forbidden:
+        assert weakening(f"quiet {word} ro", WORDS) == [word]
+
+
+@pytest.mark.parametrize(
+    ("word", "values"),
+    [
+        ("init_on_alloc", "n N no 0 f F false of off oF OFF"),
+        ("ia32_emulation", "y Y yes 1 t T true on oN On ON"),
+    ],
+)
+def test_whatever_the_kernel_reads_so(word: str, values: str) -> None:
+    """As kstrtobool() does."""
+    for value in values.split():
+        assert weakening(f"{word}={value}", WORDS) == [f"{word}={value}"]
 
 
 @pytest.mark.parametrize(
