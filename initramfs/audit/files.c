@@ -1,5 +1,4 @@
 /* Files and file systems that show or change the kernel's memory. */
-#define _GNU_SOURCE /* memrchr */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
