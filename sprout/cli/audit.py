@@ -4,8 +4,8 @@ The flavor is built first where it is not. The rules, in kernels/rules.toml, are
 Self Protection Project and of the public kernel-hardening-checker. What a flavor does not keep has
 to be waived in kernels/waivers.toml, with a reason and an end date. A rule that is broken without
 that, and a waiver that is not needed, end with exit status 1: what was reached is kept. So does a
-word in the command line of an image or a zone of that flavor that takes back what is configured:
-kernels/words.toml lists such words.
+word in the command line of an image or a zone of that flavor, or of the hypervisor that starts it,
+that takes back what is configured: kernels/words.toml lists such words.
 
 With --live the kernel is booted in QEMU, and a program in it attempts what it should refuse: to
 read the kernel's memory, to load a module, to run data, and so on. What happens has to be what is
@@ -45,7 +45,7 @@ from sprout.kernel.rules import (
     load_rules,
     read_configuration,
 )
-from sprout.kernel.words import lines_of, load_words
+from sprout.kernel.words import AllWords, at_place, load_words, weakening, weakening_host
 from sprout.vm.accel import CHOICES
 
 _MAX_CONFIG_BYTES = 4 << 20
@@ -109,8 +109,9 @@ def execute(arguments: argparse.Namespace) -> int:
         print("\n".join(_lines(judged, failing=arguments.failing)))
         print(_summary(flavor, facts["version"], judged))
     check_audit(judged, flavor)
-    built_in = ("CONFIG_CMDLINE", config.values.get("CMDLINE", ""))
-    if taken_back := lines_of([built_in, *_cmdlines(tree, flavor)], words):
+    built_in = weakening(config.values.get("CMDLINE", ""), words.linux)
+    taken_back = [*at_place("CONFIG_CMDLINE", built_in), *_taken_back(tree, flavor, words)]
+    if taken_back:
         raise SproutError(
             f"{'; '.join(taken_back)}: takes back what {flavor} is built with",
             "Take it out of the command line; kernels/words.toml lists such words.",
@@ -118,14 +119,19 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _cmdlines(tree: Tree, flavor: str) -> Iterator[tuple[str, str]]:
-    """Give the command lines that a flavor is booted with, each after where it stands."""
+def _taken_back(tree: Tree, flavor: str, words: AllWords) -> Iterator[str]:
+    """Give the forbidden words of the tree's command lines for a flavor, after their places."""
     for image in tree.images.values():
+        where = f"images.toml: images.{image.name}"
         if image.flavor == flavor:
-            yield f"images.toml: images.{image.name}.cmdline", image.cmdline
+            yield from at_place(f"{where}.cmdline", weakening(image.cmdline, words.linux))
+            if image.host is not None:
+                own = weakening_host(image.host.cmdline, words)
+                yield from at_place(f"{where}.hypervisor_cmdline", own)
         for zone in image.host.zones if image.host else ():
             if zone.flavor == flavor:
-                yield f"images.toml: zones.{zone.name}.cmdline", zone.cmdline
+                place = f"images.toml: zones.{zone.name}.cmdline"
+                yield from at_place(place, weakening(zone.cmdline, words.linux))
 
 
 def _live(arguments: argparse.Namespace, graph: Graph, config: Configuration) -> int:

@@ -50,6 +50,12 @@ def test_command_line_that_takes_back_is_named(tree: Path, sprout: Sprout) -> No
     words = "images.toml: images.zone.cmdline: nokaslr; images.toml: images.zone.cmdline: pti=off"
     assert_one_error(output, f"{words}: takes back what zone is built with")
     assert sprout("--tree", tree, "audit", "host").status == 0
+    text = images.read_text().replace('"console=com1 ', '"spec-ctrl=no-xen ')
+    images.write_text(text.replace("nokaslr pti=off", ""))
+    assert sprout("--tree", tree, "audit", "zone").status == 0
+    output = sprout("--tree", tree, "audit", "host", "--failing")
+    words = "images.toml: images.host.hypervisor_cmdline: spec-ctrl=no-xen"
+    assert_one_error(output, f"{words}: takes back what host is built with")
 
 
 def test_one_list_at_a_time(sprout: Sprout) -> None:
