@@ -45,12 +45,15 @@ def _fetch(target: Path) -> None:
     for name in ("state/lists/partial", "cache/archives/partial", "parts"):
         (work / name).mkdir(parents=True)
     site = _site()
+    # What this machine has installed is no candidate there.
+    (work / "status").touch()
     (work / "sources.list").write_text(f"deb [signed-by={_KEYS}] {site} trixie main\n")
     apt: list[str] = ["apt-get", "-q"]
     for name, value in (
         ("Dir::Etc::sourcelist", work / "sources.list"),
         ("Dir::Etc::sourceparts", work / "parts"),
         ("Dir::State", work / "state"),
+        ("Dir::State::status", work / "status"),
         ("Dir::Cache", work / "cache"),
         ("Acquire::Languages", "none"),
         ("APT::Sandbox::User", ""),
