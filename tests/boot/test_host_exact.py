@@ -16,8 +16,8 @@ COUNTED = [
 ]
 # What it should be with every compiler; GCC 12 and QEMU 7.2 keep the 30 million themselves.
 CREATE_PROMISE = 31_500_000
-# What a zone that runs may take, in instructions, while the next one boots.
-_TICKS_OF_A_ZONE = 60_000
+# What a zone that runs may take, in instructions, while another one boots: its clock ticks.
+TICKS_OF_A_ZONE = 80_000
 COUNTED_OF_SEVERAL = [*COUNTED[:8], "zones", "zone-calibration", "scrub"]
 
 
@@ -105,9 +105,8 @@ def test_each_of_sixteen_zones_is_started_like_the_first(
     first = found.zones[0]
     for number, zone in enumerate(found.zones):
         assert zone.create <= first.create * 1.03
-        # Those that are there already run too: their clocks tick.
-        ticks = number * _TICKS_OF_A_ZONE << found.key.icount_shift
-        assert zone.kernel + zone.init <= (first.kernel + first.init) * 1.03 + ticks
+        ticks = number * TICKS_OF_A_ZONE << found.key.icount_shift
+        assert zone.kernel + zone.init <= (first.kernel + first.init) * 1.02 + ticks
     assert all(f"z{number} " in picture.read_text() for number in range(16))
 
 
